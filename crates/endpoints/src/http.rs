@@ -1,0 +1,13 @@
+//! What travels over HTTP, as values: methods, headers, requests and responses.
+
+mod headers;
+mod method;
+mod query;
+mod request;
+mod response;
+
+pub use headers::{Headers, HeadersBuilder, InvalidHeader};
+pub use method::{Method, UnknownMethod};
+pub use query::{Query, decode_query, percent_decode};
+pub use request::{Request, RequestHead};
+pub use response::{HeaderValue, Response, ResponseHeaders, status_reason};
