@@ -1,2 +1,104 @@
-//! Placeholder of the workspace skeleton.
-fn main() {}
+//! `cargo xtask`: everything one does with this workspace, each in one command.
+//!
+//! `test` is for everybody, `ci` is exactly what must be green before a change lands, the rest are their parts.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use xtask::{process, tools};
+
+/// Tasks of the ccf-rs workspace
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Prepare the independent tools, then run all tests, the end-to-end ones included
+    Test {
+        /// Given to `cargo test`, for example: -p ccf-ledger, or -- name_of_a_test
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        cargo: Vec<String>,
+    },
+    /// Everything that must be green: formatting, lints, licences and advisories, tests
+    Ci,
+    /// Run the micro benchmarks of all crates
+    Bench {
+        /// Given to `cargo bench`, for example: -p ccf-kv
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        cargo: Vec<String>,
+    },
+    /// Compare the edges between crates with the table of layers, and check files for the house rules
+    Tidy,
+    /// Only prepare the independent tools under target/test-tools: Python package `ccf`, npm packages
+    Prepare,
+    /// Run one fuzz target, or all, for a while (needs cargo-fuzz and a nightly compiler)
+    Fuzz {
+        /// Name of the target; all without it
+        target: Option<String>,
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Test { cargo } => test(&cargo),
+        Task::Ci => ci(),
+        Task::Bench { cargo } => process::cargo(&["bench", "--workspace", "--benches"], &cargo),
+        Task::Tidy => process::cargo(&["test", "--quiet", "-p", "xtask"], &[]),
+        Task::Prepare => tools::prepare().map(|_| ()),
+        Task::Fuzz { target, seconds } => fuzz(target.as_deref(), seconds),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            process::note(&format!("error: {message}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test(cargo: &[String]) -> Result<(), String> {
+    tools::prepare()?;
+    let selects_package = cargo.iter().any(|word| word == "-p" || word.starts_with("--package"));
+    if selects_package {
+        return process::cargo(&["test"], cargo);
+    }
+    // The end-to-end tests start the real binaries, of every package that has one.
+    process::cargo(&["build", "--workspace", "--bins"], &[])?;
+    process::cargo(&["test", "--workspace"], cargo)
+}
+
+fn ci() -> Result<(), String> {
+    process::cargo(&["fmt", "--all", "--check"], &[])?;
+    process::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
+    match process::cargo_has("deny") {
+        true => process::cargo(&["deny", "check"], &[])?,
+        false => process::note("skipped: cargo-deny is not installed (cargo install cargo-deny)"),
+    }
+    test(&[])
+}
+
+fn fuzz(target: Option<&str>, seconds: u32) -> Result<(), String> {
+    if !process::cargo_has("fuzz") {
+        return Err("cargo-fuzz is not installed; run: cargo install cargo-fuzz".to_owned());
+    }
+    let targets = match target {
+        Some(target) => vec![target.to_owned()],
+        None => xtask::workspace::fuzz_targets()?,
+    };
+    for target in targets {
+        process::note(&format!("fuzzing {target} for {seconds} s"));
+        let time = format!("-max_total_time={seconds}");
+        process::run(
+            "cargo",
+            &["+nightly", "fuzz", "run", &target, "--", &time, "-timeout=10", "-rss_limit_mb=4096"],
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! Wakes an open loop more often than once a millisecond, which the event loop's own time-outs cannot.
+
+use mio::{Registry, Token};
+use std::{io, time::Duration};
+
+/// Requests due within this time are sent together: waking more often would take the server's CPU.
+const PERIOD_MIN: Duration = Duration::from_micros(50);
+
+/// A periodic wake-up of an event loop.
+pub struct Timer {
+    #[cfg(target_os = "linux")]
+    _timer: std::os::fd::OwnedFd,
+    #[cfg(not(target_os = "linux"))]
+    period: Duration,
+}
+
+impl Timer {
+    /// Wakes the loop of `registry` every `interval`, but not more often than every 50 microseconds.
+    ///
+    /// # Errors
+    /// From the operating system.
+    #[cfg(target_os = "linux")]
+    pub fn start(interval: Duration, registry: &Registry, token: Token) -> io::Result<Self> {
+        use rustix::time::{
+            Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+            timerfd_settime,
+        };
+        use std::os::fd::AsRawFd;
+        let period = interval.clamp(PERIOD_MIN, Duration::from_secs(1));
+        let spec = Timespec { tv_sec: period.as_secs() as i64, tv_nsec: i64::from(period.subsec_nanos()) };
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: spec, it_value: spec },
+        )?;
+        // Registered edge-triggered: every expiry is a new event, so the count of expiries need not be read.
+        let descriptor = timer.as_raw_fd();
+        registry.register(&mut mio::unix::SourceFd(&descriptor), token, mio::Interest::READABLE)?;
+        Ok(Timer { _timer: timer })
+    }
+
+    /// Without such a timer the loop is woken by its time-out, at most every millisecond.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(target_os = "linux"))]
+    pub fn start(interval: Duration, _registry: &Registry, _token: Token) -> io::Result<Self> {
+        Ok(Timer { period: interval.clamp(PERIOD_MIN, Duration::from_millis(100)) })
+    }
+
+    /// How long the event loop may sleep at most.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Duration {
+        #[cfg(target_os = "linux")]
+        return Duration::from_millis(100);
+        #[cfg(not(target_os = "linux"))]
+        return self.period;
+    }
+}
