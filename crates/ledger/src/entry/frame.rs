@@ -1,0 +1,192 @@
+//! The frame that entries and snapshots share: header, tag, IV, length of the public domain.
+
+use ccf_types::{SeqNo, TxId, View};
+
+use super::EntryError;
+use crate::limits::{ENTRY_BYTES_MAX, SEQNO_MAX, VIEW_MAX};
+
+/// Bytes of the header: version, flags, size.
+pub const HEADER_BYTES: usize = 8;
+/// Bytes of the authentication tag.
+pub(crate) const TAG_BYTES: usize = 16;
+/// Bytes of the initialisation vector.
+pub(crate) const IV_BYTES: usize = 12;
+/// Where the public domain begins.
+pub(crate) const PUBLIC_AT: usize = HEADER_BYTES + FIXED_BYTES;
+/// Bytes between the header and the public domain.
+pub(crate) const FIXED_BYTES: usize = TAG_BYTES + IV_BYTES + 8;
+
+const VERSION: u8 = 1;
+const SNAPSHOT_BIT: u32 = 1 << 31;
+
+/// Where a chunk of the ledger ends, as the primary decided (section 11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Nothing special.
+    pub const NONE: Flags = Flags(0);
+    /// The chunk ends with this entry, which is a signature.
+    pub const CHUNK_AFTER: Flags = Flags(1);
+    /// The chunk ends before this entry, the first of a recovered service.
+    pub const CHUNK_BEFORE: Flags = Flags(2);
+
+    /// Both sets together.
+    #[must_use]
+    pub const fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Flags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The byte in the header.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+}
+
+/// The first eight bytes of an entry, which say how long it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryHeader {
+    /// Chunk flags.
+    pub flags: Flags,
+    /// Bytes after the header.
+    pub size: u64,
+}
+
+impl EntryHeader {
+    /// Reads a header and checks that an entry of this size can exist.
+    ///
+    /// # Errors
+    /// [`EntryError`] on another version, unknown flags or an impossible size.
+    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, EntryError> {
+        let [version, flags, rest @ ..] = bytes;
+        if *version != VERSION {
+            return Err(EntryError::Version(*version));
+        }
+        if *flags & !3 != 0 {
+            return Err(EntryError::UnknownFlags(*flags));
+        }
+        let mut size = [0; 8];
+        size[..6].copy_from_slice(rest);
+        let size = u64::from_le_bytes(size);
+        if size < FIXED_BYTES as u64 || size > ENTRY_BYTES_MAX - HEADER_BYTES as u64 {
+            return Err(EntryError::Size { stated: size, actual: size });
+        }
+        Ok(Self { flags: Flags(*flags), size })
+    }
+
+    /// Bytes of the whole entry, header included.
+    #[must_use]
+    pub fn entry_bytes(&self) -> u64 {
+        self.size + HEADER_BYTES as u64
+    }
+
+    /// The header's bytes. `size` is below 2^48 by construction.
+    pub(super) fn encode(flags: Flags, size: u64) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[2..].copy_from_slice(&size.to_le_bytes()[..6]);
+        bytes[0] = VERSION;
+        bytes[1] = flags.bits();
+        bytes
+    }
+}
+
+/// The IV of the entry at `tx_id`; `None` if the view does not fit.
+pub(crate) fn entry_iv(tx_id: TxId) -> Option<[u8; IV_BYTES]> {
+    let view = u32::try_from(tx_id.view.0).ok().filter(|view| view & SNAPSHOT_BIT == 0)?;
+    let mut iv = [0; IV_BYTES];
+    iv[..8].copy_from_slice(&tx_id.seqno.0.to_le_bytes());
+    iv[8..].copy_from_slice(&view.to_le_bytes());
+    Some(iv)
+}
+
+/// The parts of a frame whose lengths agree with each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) flags: Flags,
+    pub(crate) tag: &'a [u8; TAG_BYTES],
+    pub(crate) iv: &'a [u8; IV_BYTES],
+    pub(crate) public: &'a [u8],
+    pub(crate) private: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Cuts `bytes`, which hold exactly one frame, into its parts.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, EntryError> {
+        let truncated = EntryError::Truncated { actual: bytes.len() };
+        let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(truncated);
+        };
+        let header = EntryHeader::parse(header)?;
+        if header.size != rest.len() as u64 {
+            return Err(EntryError::Size { stated: header.size, actual: rest.len() as u64 });
+        }
+        let parts = rest
+            .split_first_chunk::<TAG_BYTES>()
+            .and_then(|(tag, rest)| rest.split_first_chunk::<IV_BYTES>().map(|(iv, rest)| (tag, iv, rest)))
+            .and_then(|(tag, iv, rest)| {
+                rest.split_first_chunk::<8>().map(|(len, rest)| (tag, iv, len, rest))
+            });
+        let Some((tag, iv, public_len, domains)) = parts else {
+            return Err(truncated);
+        };
+        let public_len = u64::from_le_bytes(*public_len);
+        let split = usize::try_from(public_len).ok().and_then(|len| domains.split_at_checked(len));
+        let Some((public, private)) = split else {
+            return Err(EntryError::PublicLength(public_len));
+        };
+        Ok(Self { flags: header.flags, tag, iv, public, private })
+    }
+
+    /// Seqno and view of the IV, the snapshot bit masked.
+    pub(crate) fn tx_id(&self) -> Result<TxId, EntryError> {
+        let (seqno, view) = self.iv.split_first_chunk::<8>().expect("an IV has 12 bytes");
+        let view = u32::from_le_bytes(view.try_into().expect("four bytes follow the seqno")) & !SNAPSHOT_BIT;
+        let tx_id = TxId { view: View(view.into()), seqno: SeqNo(u64::from_le_bytes(*seqno)) };
+        if tx_id.seqno.0 == 0 || tx_id.seqno.0 > SEQNO_MAX { Err(EntryError::TxId(tx_id)) } else { Ok(tx_id) }
+    }
+
+    /// Whether the IV is one of a snapshot.
+    pub(crate) fn is_snapshot(&self) -> bool {
+        self.iv[11] & 0x80 != 0
+    }
+}
+
+const _: () = assert!(VIEW_MAX == (SNAPSHOT_BIT - 1) as u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// V1 of the ledger specification.
+    #[test]
+    fn headers_of_the_specification() {
+        let parse = |hex: &str| {
+            let bytes: [u8; 8] = hex::decode(hex).expect("hex").try_into().expect("eight bytes");
+            EntryHeader::parse(&bytes)
+        };
+        let header = |flags, size| Ok(EntryHeader { flags, size });
+        assert_eq!(parse("0100bb0000000000"), header(Flags::NONE, 187));
+        assert_eq!(parse("0102b63200000000"), header(Flags::CHUNK_BEFORE, 12982));
+        assert_eq!(parse("0101620100000000"), header(Flags::CHUNK_AFTER, 354));
+        assert_eq!(parse("0100509702000000"), header(Flags::NONE, 169_808));
+        assert_eq!(parse("0200000000000000"), Err(EntryError::Version(2)));
+        assert_eq!(parse("0104bb0000000000"), Err(EntryError::UnknownFlags(4)));
+        assert!(matches!(parse("0100230000000000"), Err(EntryError::Size { stated: 35, .. })));
+        assert!(matches!(parse("0100ffffffffffff"), Err(EntryError::Size { .. })));
+        assert!(matches!(
+            Frame::parse(&hex::decode("01000000000000").expect("hex")),
+            Err(EntryError::Truncated { .. })
+        ));
+        assert_eq!(
+            EntryHeader::encode(Flags::CHUNK_BEFORE, 12982).as_slice(),
+            hex::decode("0102b63200000000").expect("hex")
+        );
+    }
+}

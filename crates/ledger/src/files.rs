@@ -1,0 +1,90 @@
+//! The ledger on disk (sections 12 and 13): the only module of this crate that touches files.
+//!
+//! [`LedgerWriter`] is what a node's ledger thread owns; [`LedgerReader`] serves ranges of entries from any
+//! thread; [`ChunkReader`] streams one file, for replay and audit, in bounded memory. Nothing here decides
+//! anything: chunk ends come in entry flags, commits and rollbacks from consensus. Nothing is verified
+//! cryptographically either; see [`crate::verify`].
+
+mod chunk;
+mod directory;
+mod name;
+mod open_chunk;
+mod reader;
+mod writer;
+
+pub use chunk::{Block, ChunkReader};
+pub use directory::{ChunkPath, list_chunks, require_fresh};
+pub use name::{ChunkName, SnapshotName};
+pub use reader::{EntryRange, LedgerReader};
+pub use writer::{LedgerWriter, Notice};
+
+use ccf_types::SeqNo;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::entry::EntryError;
+
+/// Why ledger files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The offset table or its position is not valid.
+    #[error("{path}: invalid offset table: {reason}", path = path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// An entry is malformed.
+    #[error("{path}: entry {seqno} at offset {offset}: {source}", path = path.display())]
+    Entry {
+        /// The file.
+        path: PathBuf,
+        /// Where the entry begins.
+        offset: u64,
+        /// Which entry it would be.
+        seqno: SeqNo,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// A file that should be new exists.
+    #[error("{path}: already exists", path = .0.display())]
+    Exists(PathBuf),
+    /// A directory that must be empty or absent is not.
+    #[error("{path}: must be empty to start a new service", path = .0.display())]
+    NotEmpty(PathBuf),
+    /// An entry that is no signature wants to end a chunk.
+    #[error("entry {0} ends a chunk but is no signature")]
+    ChunkEnd(SeqNo),
+    /// The chunk would outgrow the 32-bit offsets of its table.
+    #[error("entry {0} does not fit a chunk file of 4 GiB: sign more often")]
+    ChunkTooLarge(SeqNo),
+    /// An entry passed to the writer is malformed.
+    #[error("refusing to write entry {seqno}: {source}")]
+    BadEntry {
+        /// Its seqno.
+        seqno: SeqNo,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// An earlier write failed: what is on disk is not known, so nothing more is written.
+    #[error("the ledger writer stopped after an earlier failure")]
+    Poisoned,
+}
+
+impl FileError {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> FileError + '_ {
+        move |source| FileError::Io { path: path.to_owned(), source }
+    }
+}

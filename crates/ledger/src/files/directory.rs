@@ -1,0 +1,83 @@
+//! Listing ledger directories.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{ChunkName, FileError};
+
+/// A chunk file found in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkPath {
+    /// What its name says.
+    pub name: ChunkName,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// The chunk files of a directory, in order of their first entries. Other files are left out.
+///
+/// # Errors
+/// [`FileError::Io`] if the directory cannot be read.
+pub fn list_chunks(directory: &Path) -> Result<Vec<ChunkPath>, FileError> {
+    let mut chunks = Vec::new();
+    for name in file_names(directory)? {
+        if let Some(parsed) = ChunkName::parse(&name) {
+            chunks.push(ChunkPath { name: parsed, path: directory.join(name) });
+        }
+    }
+    chunks.sort_by_key(|chunk| chunk.name);
+    Ok(chunks)
+}
+
+/// The check of the command `start` (section 13.1, 4): a new service begins in an empty or absent main
+/// directory, and its read-only directories, which must exist, are empty.
+///
+/// # Errors
+/// [`FileError::NotEmpty`] names the directory; [`FileError::Io`] if one cannot be read.
+pub fn require_fresh(main: &Path, read_only: &[PathBuf]) -> Result<(), FileError> {
+    if main.exists() {
+        require_empty(main)?;
+    }
+    read_only.iter().try_for_each(|directory| require_empty(directory))
+}
+
+fn require_empty(directory: &Path) -> Result<(), FileError> {
+    let mut entries = fs::read_dir(directory).map_err(FileError::io(directory))?;
+    if entries.next().is_some() { Err(FileError::NotEmpty(directory.to_owned())) } else { Ok(()) }
+}
+
+/// Names of the plain files in a directory that are valid text, in no particular order.
+pub(super) fn file_names(directory: &Path) -> Result<Vec<String>, FileError> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(FileError::io(directory))? {
+        let entry = entry.map_err(FileError::io(directory))?;
+        let is_file = entry.file_type().map_err(FileError::io(&entry.path()))?.is_file();
+        if let (true, Ok(name)) = (is_file, entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Renames, and makes the new name durable.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(FileError::io(from))?;
+    sync_directory(to.parent().unwrap_or(Path::new(".")))
+}
+
+/// Makes names created, changed or removed in a directory durable.
+pub(super) fn sync_directory(directory: &Path) -> Result<(), FileError> {
+    let opened = fs::File::open(directory).map_err(FileError::io(directory))?;
+    opened.sync_all().map_err(FileError::io(directory))
+}
+
+/// Sets a file aside, so that it is never read again, by appending `.ignored` to its name.
+pub(super) fn set_aside(path: &Path) -> Result<PathBuf, FileError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".ignored");
+    let target = PathBuf::from(name);
+    fs::rename(path, &target).map_err(FileError::io(path))?;
+    Ok(target)
+}

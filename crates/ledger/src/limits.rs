@@ -1,0 +1,45 @@
+//! Named bounds of this crate, each with its reason.
+
+/// Largest whole entry the reader accepts: offline verifiers refuse more (section 5.1).
+pub const ENTRY_BYTES_MAX: u64 = 1 << 30;
+
+/// Largest entry the encoder builds. The specification's default for `ledger.max_transaction_size` is 32 MB;
+/// this is the hard ceiling above any configuration, the largest message C++ nodes can carry (64 MB).
+pub const SEALED_ENTRY_BYTES_MAX: usize = 64 << 20;
+
+/// Default of `ledger.chunk_size` (section 18).
+pub const CHUNK_BYTES_DEFAULT: u64 = 5 << 20;
+
+/// Largest chunk file: offsets in its table are 32-bit (quirk 17 of section 21).
+pub const CHUNK_FILE_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// Views above this do not fit the IV of an entry (section 6).
+pub const VIEW_MAX: u64 = (1 << 31) - 1;
+
+/// Sequence numbers above this are never used (section 1).
+pub const SEQNO_MAX: u64 = (1 << 63) - 1;
+
+/// The writer passes its buffer to the operating system when it holds this much, even inside a batch.
+pub const WRITE_BUFFER_BYTES: usize = 1 << 20;
+
+/// Whole entries are read from files in blocks of about this size (one larger entry makes a larger block).
+pub const READ_BLOCK_BYTES: usize = 1 << 20;
+
+/// Recently used committed files kept open by a range reader (section 13.7).
+pub const OPEN_FILES_MAX: usize = 5;
+
+/// A table of offsets longer than this is not believed: no chunk of 4 GiB holds more entries of the
+/// smallest size (44 bytes).
+pub const CHUNK_ENTRIES_MAX: u64 = CHUNK_FILE_BYTES_MAX / 44;
+
+/// Nesting of CBOR in ledger signatures (crypto specification, section 7.2).
+pub const CBOR_DEPTH_MAX: usize = 16;
+
+/// Node certificates the verifier keeps parsed at once.
+pub const CACHED_KEYS_MAX: usize = 1024;
+
+/// Signature checks waiting for the verifier's helper thread.
+pub const PENDING_CHECKS_MAX: usize = 256;
+
+/// Leaves the verifier keeps behind the newest signature, to compare tree blobs without rehashing them.
+pub const VERIFIER_LEAVES_KEPT: u64 = 1 << 16;

@@ -1,0 +1,1 @@
+//! Signature transactions (section 10).
