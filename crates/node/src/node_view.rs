@@ -1,0 +1,146 @@
+//! The node as requests see it: role, commit, open frontends, and the way of a committed transaction into the ledger.
+
+use crate::{
+    replication_status::ReplicationStatus,
+    sequencer::{FinishedEntry, Inbox},
+};
+use ccf_endpoints::{
+    Frontend, InterfaceRules,
+    dispatch::{CommitRecord, NodeView, NotReplicated, Role},
+};
+use ccf_kv::{Action, Committed, Store, Written};
+use ccf_ledger::{
+    entry::{DomainEncoder, EntryContext, Flags, seal},
+    secrets::LedgerSecret,
+};
+use ccf_types::{Digest, SeqNo, TxId, View};
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// An action of a transaction that asks for the ledger chunk to end at the next signature.
+pub struct RequestChunk;
+
+/// Which frontends serve requests.
+#[derive(Default)]
+pub struct OpenFrontends {
+    node: AtomicBool,
+    gov: AtomicBool,
+    app: AtomicBool,
+}
+
+impl OpenFrontends {
+    /// Opens a frontend for good.
+    pub fn open(&self, frontend: Frontend) {
+        self.flag(frontend).store(true, Ordering::Release);
+    }
+
+    /// Whether a frontend serves requests.
+    #[must_use]
+    pub fn is_open(&self, frontend: Frontend) -> bool {
+        self.flag(frontend).load(Ordering::Acquire)
+    }
+
+    fn flag(&self, frontend: Frontend) -> &AtomicBool {
+        match frontend {
+            Frontend::Node => &self.node,
+            Frontend::Gov => &self.gov,
+            Frontend::App => &self.app,
+        }
+    }
+}
+
+/// What workers know of the node.
+pub struct RunningNode {
+    /// The store all requests work on.
+    pub store: Store,
+    /// Role, views, commit.
+    pub status: Arc<ReplicationStatus>,
+    /// Where finished entries go.
+    pub inbox: Arc<Inbox>,
+    /// Which frontends serve.
+    pub frontends: OpenFrontends,
+    /// Uncommitted transactions from which new ones are refused; 0 is unlimited.
+    pub max_uncommitted: u64,
+}
+
+impl RunningNode {
+    /// Builds the entry of a transaction and queues it for the sequencer, without waking it.
+    ///
+    /// # Panics
+    /// If the entry cannot be built: its place in the ledger could never be filled, so the node must stop.
+    pub fn enqueue(&self, written: &Written, claims_digest: Digest) {
+        thread_local!(static ENCODER: RefCell<DomainEncoder> = RefCell::new(DomainEncoder::new()));
+        let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
+        let sealed = ENCODER.with_borrow_mut(|encoder| {
+            written.write_set.encode(encoder);
+            let context = EntryContext { tx_id: written.tx_id, flags: Flags::NONE, claims_digest, secret };
+            seal(encoder, &context)
+        });
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => stop_on_broken_entry(written.tx_id, &error),
+        };
+        self.inbox.push(FinishedEntry {
+            tx_id: sealed.tx_id,
+            bytes: sealed.bytes,
+            leaf: sealed.leaf,
+            chunk_requested: written.actions.iter().any(|action: &Action| action.is::<RequestChunk>()),
+        });
+    }
+}
+
+/// A transaction has its place but no entry: going on would leave a hole in the ledger.
+fn stop_on_broken_entry(tx_id: TxId, error: &dyn std::fmt::Display) -> ! {
+    tracing::error!("The entry of transaction {tx_id} cannot be built: {error}. Exiting.");
+    std::process::abort();
+}
+
+impl NodeView for RunningNode {
+    fn role(&self) -> Role {
+        self.status.term().role
+    }
+
+    fn view(&self) -> View {
+        self.status.term().view
+    }
+
+    fn committed(&self) -> TxId {
+        self.status.committed()
+    }
+
+    fn view_of(&self, seqno: SeqNo) -> Option<View> {
+        if seqno > self.store.current().seqno { None } else { self.status.view_of(seqno) }
+    }
+
+    fn view_history(&self, since: View) -> Vec<TxId> {
+        self.status.term().history.iter().filter(|start| start.view >= since).copied().collect()
+    }
+
+    fn is_open(&self, frontend: Frontend) -> bool {
+        self.frontends.is_open(frontend)
+    }
+
+    fn too_many_pending(&self) -> bool {
+        self.max_uncommitted > 0 && {
+            let pending = self.store.current().seqno.0.saturating_sub(self.status.committed_seqno().0);
+            pending >= self.max_uncommitted
+        }
+    }
+
+    fn replicate(&self, record: CommitRecord) -> Result<(), NotReplicated> {
+        if let Committed::Wrote(written) = &record.committed {
+            self.enqueue(written, record.claims_digest);
+        }
+        Ok(())
+    }
+
+    fn redirect_address(&self, _: Role, _: &InterfaceRules) -> Option<String> {
+        // The only node is the primary; there is no other to lead to.
+        None
+    }
+}

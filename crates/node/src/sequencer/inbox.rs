@@ -1,0 +1,185 @@
+//! Where workers put finished entries and from where the sequencer takes them.
+//!
+//! Workers push without waking anybody; after a burst of requests they call [`Inbox::wake`] once. The sequencer
+//! sleeps only after it has said so, so no wake-up is lost.
+
+use crate::sequencer::FinishedEntry;
+use ccf_types::SeqNo;
+use parking_lot::{Condvar, Mutex};
+use std::{collections::VecDeque, time::Instant};
+
+/// The queue between workers and the sequencer. Bounded by back-pressure: a primary refuses new transactions
+/// while too many are uncommitted.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    entries: Vec<FinishedEntry>,
+    woken: bool,
+    stopped: bool,
+    sleeping: bool,
+}
+
+impl Inbox {
+    /// Adds an entry; the order does not matter.
+    pub fn push(&self, entry: FinishedEntry) {
+        self.state.lock().entries.push(entry);
+    }
+
+    /// Lets the sequencer look at the queue if it sleeps.
+    pub fn wake(&self) {
+        let mut state = self.state.lock();
+        state.woken = true;
+        if state.sleeping {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Asks the sequencer to finish what is there and end.
+    pub fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.wake();
+    }
+
+    /// Sleeps until woken or `deadline`, then moves all entries into `taken`. Returns whether a stop was asked for.
+    pub fn take(&self, deadline: Option<Instant>, taken: &mut Vec<FinishedEntry>) -> bool {
+        let mut state = self.state.lock();
+        while !state.woken && !state.stopped {
+            state.sleeping = true;
+            let timed_out = match deadline {
+                Some(deadline) => self.changed.wait_until(&mut state, deadline).timed_out(),
+                None => {
+                    self.changed.wait(&mut state);
+                    false
+                }
+            };
+            state.sleeping = false;
+            if timed_out {
+                break;
+            }
+        }
+        state.woken = false;
+        std::mem::swap(&mut state.entries, taken);
+        state.stopped
+    }
+}
+
+impl Inbox {
+    /// Sleeps until woken or `deadline`, whether or not a stop was asked for.
+    pub fn sleep(&self, deadline: Instant) {
+        let mut state = self.state.lock();
+        while !state.woken {
+            state.sleeping = true;
+            let timed_out = self.changed.wait_until(&mut state, deadline).timed_out();
+            state.sleeping = false;
+            if timed_out {
+                break;
+            }
+        }
+        state.woken = false;
+    }
+}
+
+/// Entries that wait for a predecessor, by position.
+pub(super) struct Reorder {
+    next: SeqNo,
+    waiting: VecDeque<Option<FinishedEntry>>,
+}
+
+impl Reorder {
+    /// Expects `next` first.
+    pub(super) fn new(next: SeqNo) -> Reorder {
+        Reorder { next, waiting: VecDeque::new() }
+    }
+
+    /// The position that must come next.
+    pub(super) fn next(&self) -> SeqNo {
+        self.next
+    }
+
+    /// Puts an entry in its place.
+    ///
+    /// # Panics
+    /// If its position was taken before: two entries would claim one place in the ledger.
+    pub(super) fn insert(&mut self, entry: FinishedEntry) {
+        let offset = entry.tx_id.seqno.0.checked_sub(self.next.0).expect("a position is used once");
+        let offset = usize::try_from(offset).expect("waiting entries fit memory");
+        if self.waiting.len() <= offset {
+            self.waiting.resize_with(offset + 1, || None);
+        }
+        assert!(self.waiting[offset].is_none(), "two entries at {}", entry.tx_id);
+        self.waiting[offset] = Some(entry);
+    }
+
+    /// The entry at the next position, if it is there.
+    pub(super) fn pop(&mut self) -> Option<FinishedEntry> {
+        let entry = self.waiting.front_mut()?.take()?;
+        self.waiting.pop_front();
+        self.next = self.next.next();
+        Some(entry)
+    }
+
+    /// The next position is filled by the sequencer itself.
+    pub(super) fn skip(&mut self) {
+        if let Some(slot) = self.waiting.pop_front() {
+            assert!(slot.is_none(), "two entries at {}", self.next);
+        }
+        self.next = self.next.next();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ccf_types::{Digest, TxId};
+    use std::sync::Arc;
+
+    fn entry(seqno: u64) -> FinishedEntry {
+        FinishedEntry { tx_id: TxId::new(2, seqno), bytes: vec![], leaf: Digest::ZERO, chunk_requested: false }
+    }
+
+    #[test]
+    fn entries_leave_in_order_whatever_order_they_came_in() {
+        let mut reorder = Reorder::new(SeqNo(1));
+        let mut out = Vec::new();
+        for seqno in [3, 1, 5, 2] {
+            reorder.insert(entry(seqno));
+            while let Some(entry) = reorder.pop() {
+                out.push(entry.tx_id.seqno.0);
+            }
+        }
+        assert_eq!(out, [1, 2, 3]);
+        reorder.skip();
+        assert_eq!(reorder.pop().map(|e| e.tx_id.seqno.0), Some(5));
+        assert_eq!(reorder.next(), SeqNo(6));
+    }
+
+    #[test]
+    fn a_sleeping_taker_is_woken_by_entries_and_by_stop() {
+        let inbox = Arc::new(Inbox::default());
+        let taker = std::thread::spawn({
+            let inbox = Arc::clone(&inbox);
+            move || {
+                let mut all = Vec::new();
+                loop {
+                    let mut taken = Vec::new();
+                    let stopped = inbox.take(None, &mut taken);
+                    all.extend(taken.into_iter().map(|e| e.tx_id.seqno.0));
+                    if stopped {
+                        return all;
+                    }
+                }
+            }
+        });
+        for seqno in 1..=100 {
+            inbox.push(entry(seqno));
+            inbox.wake();
+        }
+        inbox.stop();
+        assert_eq!(taker.join().expect("taker"), (1..=100).collect::<Vec<_>>());
+    }
+}
