@@ -19,7 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod aead;
-// pub mod cert;
+pub mod cert;
 // pub mod cose;
 pub mod hash;
 // pub mod jwk;
