@@ -11,8 +11,6 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// An error answer: status, code, message and details.
-///
-/// Boxed inside, so that the `Result` of a handler stays small.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{status} {code}: {message}")]
 pub struct ErrorResponse {
@@ -110,6 +108,13 @@ impl From<serde_json::Error> for ErrorResponse {
     /// Bad JSON from the caller: 400 `InvalidInput` with the library's text.
     fn from(error: serde_json::Error) -> Self {
         ErrorResponse::invalid_input(error.to_string())
+    }
+}
+
+impl From<ccf_kv::KvError> for ErrorResponse {
+    /// A table holds what its declaration does not allow: 500 `InternalError`.
+    fn from(error: ccf_kv::KvError) -> Self {
+        ErrorResponse::internal(error.to_string())
     }
 }
 

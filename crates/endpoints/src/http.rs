@@ -8,6 +8,6 @@ mod response;
 
 pub use headers::{Headers, HeadersBuilder, InvalidHeader};
 pub use method::{Method, UnknownMethod};
-pub use query::{Query, decode_query, percent_decode};
+pub use query::{FromQuery, Query, decode_query, percent_decode};
 pub use request::{Request, RequestHead};
 pub use response::{HeaderValue, Response, ResponseHeaders, status_reason};

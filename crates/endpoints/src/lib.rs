@@ -2,16 +2,54 @@
 //! authentication, errors and OpenAPI.
 //!
 //! A transport parses bytes once into a [`Request`], hands it to the [`Dispatcher`] with its [`Session`]
-//! and writes the [`Response`] it gets back. An application declares its endpoints once with an
-//! [`EndpointDefinition`]; routing, authentication and the OpenAPI document all come from there.
+//! and acts on the [`Outcome`] it gets back. An application declares its endpoints once with an
+//! [`EndpointDefinition`] each; routing, authentication and the OpenAPI document all come from there.
 //! Nothing here opens a socket, a file or a clock.
+//!
+//! | To | Use |
+//! |---|---|
+//! | declare endpoints | [`EndpointDefinition`], [`json`], [`json_answer`], [`Registry::install`] |
+//! | write a handler | [`EndpointContext`], [`Query`], [`ErrorResponse`] |
+//! | identify callers | [`authn`]: the policies, [`Caller`] |
+//! | serve requests | [`Dispatcher`], [`Session`], [`NodeView`] (the node implements it), [`Outcome`] |
+//! | keep endpoints in the store | [`DynamicEndpoints`], [`RouteTable`] |
 #![forbid(unsafe_code)]
 
+mod adapter;
+pub mod authn;
+mod builtin;
+mod context;
+mod dispatch;
+mod endpoint;
 mod error;
 mod http;
+pub mod openapi;
+mod registry;
+mod route;
+mod session;
+pub mod tables;
 
+pub use crate::adapter::{json, json_answer};
+pub use crate::authn::{AuthnPolicy, Caller};
+pub use crate::context::{EndpointContext, GlobalCommitCallback, LocalCommitCallback};
+pub use crate::dispatch::{
+    COMMIT_ATTEMPTS_MAX, CommitNotice, CommitRecord, Decision, Dispatcher, Handled, NodeView, NotReplicated,
+    Outcome, Pending, RequestEvent, Role, TX_ID_HEADER, TxStatus, tx_status,
+};
+pub use crate::endpoint::{
+    EndpointDefinition, ForwardingRequired, Frontend, Handler, Mode, QueryParameter, RedirectionStrategy,
+};
 pub use crate::error::{ErrorCode, ErrorResponse};
 pub use crate::http::{
-    HeaderValue, Headers, HeadersBuilder, InvalidHeader, Method, Query, Request, RequestHead, Response,
-    ResponseHeaders, UnknownMethod, decode_query, percent_decode, status_reason,
+    FromQuery, HeaderValue, Headers, HeadersBuilder, InvalidHeader, Method, Query, Request, RequestHead,
+    Response, ResponseHeaders, UnknownMethod, decode_query, percent_decode, status_reason,
+};
+pub use crate::registry::{DispatchError, DynamicEndpoints, DynamicMatch, DynamicOperation, Registry};
+pub use crate::route::{
+    Ambiguous, Captures, InvalidTemplate, MethodSet, Params, PathTemplate, Route, RouteTable,
+    TEMPLATE_CAPTURES_MAX,
+};
+pub use crate::session::{
+    ACCEPTED_ENDPOINTS_CACHE_MAX, AcceptedEndpoints, CallerCertificate, InterfaceRules, InvalidPattern,
+    OperatorFeature, Origin, Session,
 };

@@ -3,7 +3,7 @@
 //! The query is decoded as a whole before it is split into parameters, so `a=1%262` holds two parameters.
 
 use crate::error::ErrorResponse;
-use std::{borrow::Cow, str::FromStr};
+use std::borrow::Cow;
 
 fn hex_value(digit: u8) -> Option<u8> {
     match digit {
@@ -25,13 +25,15 @@ fn decode(text: &[u8], plus_is_space: bool) -> Cow<'_, [u8]> {
         rest = tail;
         match byte {
             b'+' if plus_is_space => out.push(b' '),
-            b'%' => match (tail.first().copied().and_then(hex_value), tail.get(1).copied().and_then(hex_value)) {
-                (Some(high), Some(low)) => {
-                    out.push(high << 4 | low);
-                    rest = &tail[2..];
+            b'%' => {
+                match (tail.first().copied().and_then(hex_value), tail.get(1).copied().and_then(hex_value)) {
+                    (Some(high), Some(low)) => {
+                        out.push(high << 4 | low);
+                        rest = &tail[2..];
+                    }
+                    _ => out.push(b'%'),
                 }
-                _ => out.push(b'%'),
-            },
+            }
             other => out.push(other),
         }
     }
@@ -88,27 +90,66 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// 400 `InvalidQueryParameterValue` if it is missing or does not parse.
-    pub fn required<T: FromStr>(self, name: &str) -> Result<T, ErrorResponse> {
-        self.optional(name)?.ok_or_else(|| {
-            ErrorResponse::invalid_query(format!("No value for query parameter '{name}'."))
-        })
+    pub fn required<T: FromQuery>(self, name: &str) -> Result<T, ErrorResponse> {
+        self.optional(name)?
+            .ok_or_else(|| ErrorResponse::invalid_query(format!("Missing query parameter '{name}'")))
     }
 
     /// An optional parameter; `None` if it is missing.
     ///
     /// # Errors
     /// 400 `InvalidQueryParameterValue` if it is there and does not parse.
-    pub fn optional<T: FromStr>(self, name: &str) -> Result<Option<T>, ErrorResponse> {
+    pub fn optional<T: FromQuery>(self, name: &str) -> Result<Option<T>, ErrorResponse> {
         let Some((_, value)) = self.iter().find(|(n, _)| *n == name.as_bytes()) else { return Ok(None) };
-        let text = String::from_utf8_lossy(value);
-        match text.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(ErrorResponse::invalid_query(format!(
-                "Unable to parse value '{text}' in parameter '{name}'"
+        match T::from_query(value) {
+            Some(value) => Ok(Some(value)),
+            None => Err(ErrorResponse::invalid_query(format!(
+                "Unable to parse value '{}'{} in parameter '{name}'",
+                String::from_utf8_lossy(value),
+                T::KIND
             ))),
         }
     }
 }
+
+/// A type that query parameters can have.
+pub trait FromQuery: Sized {
+    /// Added to the message about a value that does not parse.
+    const KIND: &str = "";
+
+    /// The value of the decoded bytes.
+    fn from_query(value: &[u8]) -> Option<Self>;
+}
+
+impl FromQuery for String {
+    fn from_query(value: &[u8]) -> Option<String> {
+        std::str::from_utf8(value).ok().map(str::to_owned)
+    }
+}
+
+impl FromQuery for bool {
+    const KIND: &str = " as bool";
+
+    fn from_query(value: &[u8]) -> Option<bool> {
+        match value {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! integer {
+    ($($type:ty),*) => {$(
+        impl FromQuery for $type {
+            fn from_query(value: &[u8]) -> Option<$type> {
+                // A leading plus sign is no part of a number here.
+                if value.first() == Some(&b'+') { None } else { std::str::from_utf8(value).ok()?.parse().ok() }
+            }
+        }
+    )*};
+}
+integer!(u8, u16, u32, u64, usize, i8, i16, i32, i64);
 
 #[cfg(test)]
 mod tests {
@@ -133,5 +174,16 @@ mod tests {
         assert_eq!(query.optional::<u64>("to").unwrap_err().status, 400);
         assert_eq!(query.required::<u64>("none").unwrap_err().code.as_str(), "InvalidQueryParameterValue");
         assert_eq!(query.get("flag"), Some(""));
+        let message = |error: ErrorResponse| error.message;
+        assert_eq!(message(query.required::<u64>("none").unwrap_err()), "Missing query parameter 'none'");
+        assert_eq!(
+            message(query.required::<u64>("to").unwrap_err()),
+            "Unable to parse value 'x' in parameter 'to'"
+        );
+        let text = "Unable to parse value 'x' as bool in parameter 'to'";
+        assert_eq!(message(query.required::<bool>("to").unwrap_err()), text);
+        assert!(Query::new(b"n=+5").required::<u64>("n").is_err());
+        assert!(Query::new(b"n=-5").required::<u64>("n").is_err());
+        assert_eq!(Query::new(b"n=-5").required::<i64>("n").ok(), Some(-5));
     }
 }

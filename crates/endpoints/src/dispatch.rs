@@ -1,0 +1,11 @@
+//! The way of a request from the parsed bytes to the answer (applications specification, section 1.2).
+
+mod node_view;
+mod outcome;
+mod pipeline;
+mod tx_status;
+
+pub use node_view::{CommitRecord, NodeView, NotReplicated, Role};
+pub use outcome::{CommitNotice, Decision, Handled, Outcome, Pending, RequestEvent};
+pub use pipeline::{COMMIT_ATTEMPTS_MAX, Dispatcher, TX_ID_HEADER};
+pub use tx_status::{TxStatus, tx_status};

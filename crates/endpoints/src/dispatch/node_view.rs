@@ -1,0 +1,71 @@
+//! What dispatch and endpoints ask of the node.
+
+use super::{TxStatus, tx_status};
+use crate::{endpoint::Frontend, session::InterfaceRules};
+use ccf_kv::Written;
+use ccf_types::{Digest, SeqNo, TxId, View};
+
+/// The role of a node in replication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Orders transactions.
+    Primary,
+    /// Follows the primary.
+    Backup,
+}
+
+/// A committed transaction on its way to the ledger.
+#[derive(Debug)]
+pub struct CommitRecord {
+    /// The transaction as the store committed it.
+    pub written: Box<Written>,
+    /// Digest of application claims; [`Digest::ZERO`] when there are none.
+    pub claims_digest: Digest,
+}
+
+/// The node will not replicate the transaction: it is not primary any more, or is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the transaction cannot be replicated")]
+pub struct NotReplicated;
+
+/// The node as dispatch and endpoints see it. Implemented by the node; every method is called on worker
+/// threads, on the path of requests, and must not block.
+pub trait NodeView: Send + Sync {
+    /// Whether this node orders transactions now.
+    fn role(&self) -> Role;
+
+    /// The current view.
+    fn view(&self) -> View;
+
+    /// The globally committed position.
+    fn committed(&self) -> TxId;
+
+    /// The view of this node's entry at a sequence number; `None` if it has no such entry.
+    fn view_of(&self, seqno: SeqNo) -> Option<View>;
+
+    /// The first sequence number of each view that has entries, from `since` on, oldest first.
+    fn view_history(&self, since: View) -> Vec<TxId>;
+
+    /// Whether a frontend serves requests.
+    fn is_open(&self, frontend: Frontend) -> bool;
+
+    /// Whether so many transactions wait for global commit that new ones are refused.
+    fn too_many_pending(&self) -> bool {
+        false
+    }
+
+    /// Takes a transaction that the store committed, in any order of sequence numbers, to encode and
+    /// replicate it.
+    ///
+    /// # Errors
+    /// [`NotReplicated`] if it will not enter the ledger.
+    fn replicate(&self, record: CommitRecord) -> Result<(), NotReplicated>;
+
+    /// The address, `host:port`, an interface's redirection to a role leads to; `None` if it is not known.
+    fn redirect_address(&self, role: Role, interface: &InterfaceRules) -> Option<String>;
+
+    /// The status of a transaction.
+    fn tx_status(&self, tx_id: TxId) -> TxStatus {
+        tx_status(tx_id, self.view_of(tx_id.seqno), self.committed())
+    }
+}

@@ -1,0 +1,98 @@
+//! The session a request belongs to: one per connection, owned by one worker.
+
+mod certificate;
+mod interface;
+
+pub use certificate::CallerCertificate;
+pub use interface::{
+    ACCEPTED_ENDPOINTS_CACHE_MAX, AcceptedEndpoints, InterfaceRules, InvalidPattern, OperatorFeature,
+};
+
+use ccf_types::View;
+use std::sync::Arc;
+
+/// Where the requests of a session come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client's connection to one of this node's interfaces.
+    Client,
+    /// Another node that forwarded a client's request.
+    Forwarded,
+    /// The node itself.
+    Internal,
+}
+
+/// One connection's state: who calls, through which interface, and what earlier requests fixed.
+#[derive(Debug)]
+pub struct Session {
+    id: u64,
+    origin: Origin,
+    http2: bool,
+    interface: Arc<InterfaceRules>,
+    certificate: Option<Arc<CallerCertificate>>,
+    /// The view in which the first request of the session was executed.
+    pub(crate) view: Option<View>,
+    /// Whether a request of this session was forwarded: then later reads are forwarded too.
+    pub(crate) forwarded: bool,
+}
+
+impl Session {
+    /// A client's session. `certificate` is the leaf the client proved to possess, in DER.
+    #[must_use]
+    pub fn new(id: u64, interface: Arc<InterfaceRules>, certificate: Option<&[u8]>) -> Session {
+        Session {
+            id,
+            origin: Origin::Client,
+            http2: false,
+            interface,
+            certificate: certificate.map(|der| Arc::new(CallerCertificate::new(der))),
+            view: None,
+            forwarded: false,
+        }
+    }
+
+    /// A session whose requests arrive over HTTP/2.
+    #[must_use]
+    pub fn over_http2(mut self) -> Session {
+        self.http2 = true;
+        self
+    }
+
+    /// A session for requests another node forwarded, or the node makes itself: interface rules and
+    /// redirections do not apply.
+    #[must_use]
+    pub fn internal(id: u64, origin: Origin, certificate: Option<&[u8]>) -> Session {
+        let interface = Arc::new(InterfaceRules::open("internal"));
+        Session { origin, ..Session::new(id, interface, certificate) }
+    }
+
+    /// The session's number, for log lines and messages.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where the requests come from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Whether the connection speaks HTTP/2.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// The interface that accepted the connection.
+    #[must_use]
+    pub fn interface(&self) -> &InterfaceRules {
+        &self.interface
+    }
+
+    /// The caller's certificate, if one was presented.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&Arc<CallerCertificate>> {
+        self.certificate.as_ref()
+    }
+}
