@@ -31,6 +31,14 @@ impl HashAlgorithm {
         HashValue(digest::digest(self.primitive(), data))
     }
 
+    /// The digest of the parts one after the other.
+    #[must_use]
+    pub fn digest_parts(self, parts: &[&[u8]]) -> HashValue {
+        let mut context = digest::Context::new(self.primitive());
+        parts.iter().for_each(|part| context.update(part));
+        HashValue(context.finish())
+    }
+
     /// The HMAC of `data` under `key`, at full length.
     #[must_use]
     pub fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {

@@ -11,6 +11,7 @@
 //! | [`key`] | key pairs and public keys: EC, RSA, Ed25519, X25519 |
 //! | [`pem`] | PEM armour |
 //! | [`cert`] | certificates and signing requests: make, read, check chains |
+//! | [`cbor`] | reading and writing the CBOR that COSE is made of |
 //! | [`cose`] | COSE Sign1: ledger signatures, endorsements of services, requests of members and users |
 //! | [`jwk`] | JSON Web Keys |
 //! | [`sharing`] | recovery shares and the key they protect |
@@ -19,15 +20,16 @@
 #![forbid(unsafe_code)]
 
 pub mod aead;
+pub mod cbor;
 pub mod cert;
-// pub mod cose;
+pub mod cose;
 pub mod hash;
 // pub mod jwk;
 pub mod key;
 pub mod pem;
 pub mod random;
 // pub mod script;
-// pub mod sharing;
+pub mod sharing;
 // pub mod wrap;
 
 mod der;
