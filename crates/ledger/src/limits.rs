@@ -32,14 +32,17 @@ pub const OPEN_FILES_MAX: usize = 5;
 /// smallest size (44 bytes).
 pub const CHUNK_ENTRIES_MAX: u64 = CHUNK_FILE_BYTES_MAX / 44;
 
-/// Nesting of CBOR in ledger signatures (crypto specification, section 7.2).
-pub const CBOR_DEPTH_MAX: usize = 16;
-
-/// Node certificates the verifier keeps parsed at once.
-pub const CACHED_KEYS_MAX: usize = 1024;
+/// Node rows the verifier remembers; services have had a few hundred.
+pub const NODES_MAX: usize = 100_000;
 
 /// Signature checks waiting for the verifier's helper thread.
 pub const PENDING_CHECKS_MAX: usize = 256;
 
+/// Blocks of entries waiting between the verifier's threads.
+pub const PENDING_BLOCKS_MAX: usize = 4;
+
 /// Leaves the verifier keeps behind the newest signature, to compare tree blobs without rehashing them.
 pub const VERIFIER_LEAVES_KEPT: u64 = 1 << 16;
+
+/// Leaves collected before the first signature of a ledger that begins in the middle.
+pub const UNROOTED_LEAVES_MAX: u64 = 1 << 22;

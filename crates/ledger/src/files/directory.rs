@@ -16,6 +16,14 @@ pub struct ChunkPath {
     pub path: PathBuf,
 }
 
+impl ChunkPath {
+    /// Size of the file in bytes; 0 if it cannot be told.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+}
+
 /// The chunk files of a directory, in order of their first entries. Other files are left out.
 ///
 /// # Errors

@@ -1,0 +1,7 @@
+//! Tests of the public interface: vectors of the specification, real ledgers, and properties against models.
+
+mod entries;
+mod files;
+mod golden;
+mod merkle;
+mod support;
