@@ -186,6 +186,6 @@ impl StateBuilder {
 impl MapBuilder<'_> {
     /// Adds a record; answers whether its key is new. A key added twice keeps the later record.
     pub fn insert(&mut self, key: &[u8], version: SeqNo, value: &[u8]) -> bool {
-        self.tree.put(&key.into(), version, &value.into()).is_none()
+        self.tree.put(key, version, &value.into()).is_none()
     }
 }
