@@ -16,6 +16,7 @@ mod h2;
 mod handler;
 mod limits;
 mod metrics;
+mod serve;
 mod server;
 mod session;
 mod settings;

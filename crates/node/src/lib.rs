@@ -1,8 +1,29 @@
 //! A node: configuration, start, request execution, replication, disk, timers.
 //!
 //! This crate and `cli` are the only ones that open sockets, files, threads and clocks. See `ARCHITECTURE.md`
-//! for the life of a request and of an entry.
+//! for the life of a request and of an entry. A binary makes an [`Application`] and calls [`run`].
+#![forbid(unsafe_code)]
 
+mod application;
 pub mod command_line;
 pub mod config;
+pub mod disk;
+mod governance_host;
+pub mod http;
+pub mod identity;
+mod interfaces;
 pub mod logging;
+mod node_endpoints;
+mod node_facts;
+mod node_view;
+pub mod output_files;
+pub mod platform;
+pub mod replication_status;
+mod request_handler;
+mod run;
+pub mod sequencer;
+mod service_hooks;
+mod start;
+
+pub use application::{Application, ApplicationContext};
+pub use run::{run, run_with_args};

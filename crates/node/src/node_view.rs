@@ -4,26 +4,21 @@ use crate::{
     replication_status::ReplicationStatus,
     sequencer::{FinishedEntry, Inbox},
 };
-use ccf_endpoints::{
-    Frontend, InterfaceRules,
-    dispatch::{CommitRecord, NodeView, NotReplicated, Role},
-};
-use ccf_kv::{Action, Committed, Store, Written};
+use ccf_endpoints::{CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role};
+use ccf_kv::{Committed, Store, Written};
 use ccf_ledger::{
+    evidence::CommitEvidence,
     entry::{DomainEncoder, EntryContext, Flags, seal},
     secrets::LedgerSecret,
 };
 use ccf_types::{Digest, SeqNo, TxId, View};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
-
-/// An action of a transaction that asks for the ledger chunk to end at the next signature.
-pub struct RequestChunk;
 
 /// Which frontends serve requests.
 #[derive(Default)]
@@ -85,12 +80,30 @@ impl RunningNode {
             Ok(sealed) => sealed,
             Err(error) => stop_on_broken_entry(written.tx_id, &error),
         };
+        LAST_SEALED.set((sealed.tx_id, sealed.write_set_digest));
         self.inbox.push(FinishedEntry {
             tx_id: sealed.tx_id,
             bytes: sealed.bytes,
             leaf: sealed.leaf,
-            chunk_requested: written.actions.iter().any(|action: &Action| action.is::<RequestChunk>()),
         });
+    }
+}
+
+thread_local! {
+    /// The transaction this worker sealed last, for answers that wait for its commit.
+    static LAST_SEALED: Cell<(TxId, Digest)> = const { Cell::new((TxId::new(0, 0), Digest::ZERO)) };
+}
+
+impl RunningNode {
+    /// The write set digest and the commit evidence of the transaction this worker has just executed; for one that
+    /// wrote nothing the digest is zero.
+    #[must_use]
+    pub fn evidence_of(&self, tx_id: TxId) -> (Digest, String) {
+        let (sealed, digest) = LAST_SEALED.get();
+        let digest = if sealed == tx_id { digest } else { Digest::ZERO };
+        let context = self.store.context();
+        let evidence = context.downcast_ref::<LedgerSecret>().map(|secret| CommitEvidence::new(secret, tx_id));
+        (digest, evidence.map(|evidence| evidence.as_str().to_owned()).unwrap_or_default())
     }
 }
 
@@ -114,7 +127,7 @@ impl NodeView for RunningNode {
     }
 
     fn view_of(&self, seqno: SeqNo) -> Option<View> {
-        if seqno > self.store.current().seqno { None } else { self.status.view_of(seqno) }
+        if seqno > self.store.version() { None } else { self.status.view_of(seqno) }
     }
 
     fn view_history(&self, since: View) -> Vec<TxId> {
@@ -127,7 +140,7 @@ impl NodeView for RunningNode {
 
     fn too_many_pending(&self) -> bool {
         self.max_uncommitted > 0 && {
-            let pending = self.store.current().seqno.0.saturating_sub(self.status.committed_seqno().0);
+            let pending = self.store.version().0.saturating_sub(self.status.committed_seqno().0);
             pending >= self.max_uncommitted
         }
     }

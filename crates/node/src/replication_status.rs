@@ -1,6 +1,6 @@
 //! What the sequencer tells the rest of the node about replication, readable from any thread without a lock.
 
-use ccf_endpoints::dispatch::{Decision, Role};
+use ccf_endpoints::{Decision, Role};
 use ccf_types::{NodeId, SeqNo, TxId, View};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;

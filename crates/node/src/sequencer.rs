@@ -17,15 +17,19 @@ use crate::{disk::Disk, replication_status::ReplicationStatus};
 use ccf_kv::{Reserved, Store};
 use ccf_ledger::{chunks::ChunkAccounting, entry::Flags, merkle::MerkleTree};
 use ccf_types::{Digest, SeqNo, TxId};
-use inbox::Reorder;
+use inbox::{Reorder, RootQuery, Taken};
 use policy::{Due, SignaturePolicy, Unsigned};
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+/// Leaves kept below the commit, so that the root at a transaction read a moment ago can still be told.
+const ROOTS_KEPT: u64 = 4096;
 
 /// How long a stopping node waits for the disk before it gives up.
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
@@ -39,8 +43,6 @@ pub struct FinishedEntry {
     pub bytes: Vec<u8>,
     /// Its leaf.
     pub leaf: Digest,
-    /// Whether the chunk is to end with the next signature.
-    pub chunk_requested: bool,
 }
 
 /// How far the disk has come; written by the disk thread, read by the sequencer.
@@ -73,11 +75,12 @@ pub struct Sequencer {
     /// The position taken for a signature whose predecessors are not all here yet.
     reserved: Option<Reserved>,
     /// Signatures appended and not yet committed, oldest first.
-    signed: std::collections::VecDeque<SeqNo>,
+    signed: VecDeque<SeqNo>,
     last_signature: SeqNo,
     last_signed: Instant,
     signature_requested: bool,
     batch: Vec<(Vec<u8>, bool)>,
+    root_queries: Vec<RootQuery>,
 }
 
 /// What a sequencer works with.
@@ -116,12 +119,13 @@ impl Sequencer {
             chunks: ChunkAccounting::new(parts.chunk_bytes, SeqNo::NONE),
             reorder: Reorder::new(SeqNo(1)),
             reserved: None,
-            signed: std::collections::VecDeque::new(),
+            signed: VecDeque::new(),
             last_signature: SeqNo::NONE,
             last_signed: Instant::now(),
             // Becoming primary asks for a signature (ledger specification, section 10.4).
             signature_requested: true,
             batch: Vec::new(),
+            root_queries: Vec::new(),
         }
     }
 
@@ -130,7 +134,7 @@ impl Sequencer {
     /// # Errors
     /// [`SigningError`] if a signature cannot be made: the node must stop.
     pub fn run(mut self) -> Result<(), SigningError> {
-        let mut taken = Vec::new();
+        let mut taken = Taken::default();
         loop {
             let deadline = match self.due(Instant::now()) {
                 Due::Now => Some(Instant::now()),
@@ -138,8 +142,11 @@ impl Sequencer {
                 Due::Idle => None,
             };
             let stopped = self.inbox.take(deadline, &mut taken);
-            taken.drain(..).for_each(|entry| self.reorder.insert(entry));
+            taken.entries.drain(..).for_each(|entry| self.reorder.insert(entry));
+            self.root_queries.append(&mut taken.root_queries);
+            taken.chunk_requests.drain(..).for_each(|seqno| self.chunks.request(seqno));
             self.append_ready()?;
+            self.answer_root_queries();
             if self.due(Instant::now()) == Due::Now {
                 self.reserve_signature()?;
             }
@@ -165,7 +172,7 @@ impl Sequencer {
 
     /// Whether every transaction of the store has arrived here.
     fn drained(&self) -> bool {
-        self.reserved.is_none() && self.reorder.next() > self.store.current().seqno
+        self.reserved.is_none() && self.reorder.next() > self.store.version()
     }
 
     fn append_ready(&mut self) -> Result<(), SigningError> {
@@ -184,14 +191,11 @@ impl Sequencer {
         let seqno = entry.tx_id.seqno;
         self.tree.append(entry.leaf);
         self.chunks.append(seqno, entry.bytes.len() as u64, flags);
-        if entry.chunk_requested {
-            self.chunks.request(seqno);
-        }
         self.batch.push((entry.bytes, is_signature));
     }
 
     fn reserve_signature(&mut self) -> Result<(), SigningError> {
-        match self.store.reserve() {
+        match self.store.reserve(false) {
             Ok(reserved) => self.reserved = Some(reserved),
             // Not primary any more: whoever is will sign.
             Err(_) => return Ok(()),
@@ -218,6 +222,18 @@ impl Sequencer {
         Ok(())
     }
 
+    fn answer_root_queries(&mut self) {
+        let appended = self.reorder.next();
+        for query in std::mem::take(&mut self.root_queries) {
+            if query.seqno < appended {
+                let root = self.tree.root_of(query.seqno.next().0).ok();
+                query.answer(root);
+            } else {
+                self.root_queries.push(query);
+            }
+        }
+    }
+
     fn flush(&mut self) {
         if !self.batch.is_empty() {
             self.disk.append(std::mem::take(&mut self.batch));
@@ -234,7 +250,7 @@ impl Sequencer {
         }
         if let Some(seqno) = committed {
             self.chunks.compact(seqno);
-            self.tree.flush(seqno.0);
+            self.tree.flush(seqno.0.saturating_sub(ROOTS_KEPT));
             // Effects of the commit (frontends open, certificates change) come before it is announced.
             self.store.compact(seqno);
             self.status.commit(seqno);

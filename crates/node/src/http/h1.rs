@@ -14,6 +14,7 @@ mod head;
 
 pub(crate) use decoder::{Decoder, Limits};
 pub(crate) use encoder::{CONTINUE, encode};
+pub(crate) use error::RequestError;
 
 #[doc(hidden)]
-pub mod fuzzing;
+pub(super) mod fuzzing;

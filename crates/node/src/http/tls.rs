@@ -11,5 +11,5 @@ mod p521;
 mod provider;
 
 pub use certificates::{TlsIdentity, TlsIdentityError};
-pub(crate) use certificates::{InterfaceTls, PeerCertificates};
-pub(crate) use engine::{TlsEngine, TlsError};
+pub(crate) use certificates::{Configurations, InterfaceTls, PeerCertificates};
+pub(crate) use engine::{Output, Progress, TlsEngine, TlsError};

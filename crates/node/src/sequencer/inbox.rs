@@ -4,9 +4,16 @@
 //! sleeps only after it has said so, so no wake-up is lost.
 
 use crate::sequencer::FinishedEntry;
-use ccf_types::SeqNo;
+use ccf_types::{Digest, SeqNo};
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// How long a request waits for the root at an entry that other workers are still finishing.
+const ROOT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The queue between workers and the sequencer. Bounded by back-pressure: a primary refuses new transactions
 /// while too many are uncommitted.
@@ -19,15 +26,64 @@ pub struct Inbox {
 #[derive(Default)]
 struct State {
     entries: Vec<FinishedEntry>,
+    root_queries: Vec<RootQuery>,
+    chunk_requests: Vec<SeqNo>,
     woken: bool,
     stopped: bool,
     sleeping: bool,
 }
 
+/// Somebody wants the Merkle root over all entries up to and including `seqno`.
+pub(super) struct RootQuery {
+    pub(super) seqno: SeqNo,
+    answer: Sender<Option<Digest>>,
+}
+
+impl RootQuery {
+    /// Answers; nobody may be waiting any more.
+    pub(super) fn answer(self, root: Option<Digest>) {
+        let _ = self.answer.send(root);
+    }
+}
+
+/// What the sequencer takes out of the inbox at once.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub(super) entries: Vec<FinishedEntry>,
+    pub(super) root_queries: Vec<RootQuery>,
+    pub(super) chunk_requests: Vec<SeqNo>,
+}
+
 impl Inbox {
+    /// The Merkle root over all entries up to and including `seqno`; waits a moment until they are appended. `None`
+    /// if that takes too long, or so much has been committed since that the root is no longer kept.
+    #[must_use]
+    pub fn root_at(&self, seqno: SeqNo) -> Option<Digest> {
+        let (answer, root) = bounded(1);
+        self.state.lock().root_queries.push(RootQuery { seqno, answer });
+        self.wake();
+        root.recv_timeout(ROOT_PATIENCE).ok().flatten()
+    }
+
+    /// The transaction at `seqno` wants the ledger chunk to end with the next signature.
+    pub fn request_chunk(&self, seqno: SeqNo) {
+        self.state.lock().chunk_requests.push(seqno);
+    }
+
     /// Adds an entry; the order does not matter.
     pub fn push(&self, entry: FinishedEntry) {
         self.state.lock().entries.push(entry);
+    }
+
+    /// Wakes the sequencer if there is anything for it.
+    pub fn wake_if_filled(&self) {
+        let mut state = self.state.lock();
+        if !state.entries.is_empty() && !state.woken {
+            state.woken = true;
+            if state.sleeping {
+                self.changed.notify_one();
+            }
+        }
     }
 
     /// Lets the sequencer look at the queue if it sleeps.
@@ -46,7 +102,7 @@ impl Inbox {
     }
 
     /// Sleeps until woken or `deadline`, then moves all entries into `taken`. Returns whether a stop was asked for.
-    pub fn take(&self, deadline: Option<Instant>, taken: &mut Vec<FinishedEntry>) -> bool {
+    pub(super) fn take(&self, deadline: Option<Instant>, taken: &mut Taken) -> bool {
         let mut state = self.state.lock();
         while !state.woken && !state.stopped {
             state.sleeping = true;
@@ -63,7 +119,9 @@ impl Inbox {
             }
         }
         state.woken = false;
-        std::mem::swap(&mut state.entries, taken);
+        std::mem::swap(&mut state.entries, &mut taken.entries);
+        taken.root_queries.append(&mut state.root_queries);
+        taken.chunk_requests.append(&mut state.chunk_requests);
         state.stopped
     }
 }
@@ -139,7 +197,7 @@ mod tests {
     use std::sync::Arc;
 
     fn entry(seqno: u64) -> FinishedEntry {
-        FinishedEntry { tx_id: TxId::new(2, seqno), bytes: vec![], leaf: Digest::ZERO, chunk_requested: false }
+        FinishedEntry { tx_id: TxId::new(2, seqno), bytes: vec![], leaf: Digest::ZERO }
     }
 
     #[test]
@@ -166,9 +224,9 @@ mod tests {
             move || {
                 let mut all = Vec::new();
                 loop {
-                    let mut taken = Vec::new();
+                    let mut taken = Taken::default();
                     let stopped = inbox.take(None, &mut taken);
-                    all.extend(taken.into_iter().map(|e| e.tx_id.seqno.0));
+                    all.extend(taken.entries.into_iter().map(|e| e.tx_id.seqno.0));
                     if stopped {
                         return all;
                     }

@@ -93,6 +93,11 @@ pub(crate) struct QuotedLimits<'a> {
 }
 
 impl RequestError {
+    /// A request with a method outside the table, from a transport that has parsed it itself.
+    pub(crate) fn unknown_method(method: &str) -> RequestError {
+        RequestError::Malformed { reason: Malformed::Method, at: 0, fragment: method.into() }
+    }
+
     /// The answer to send before closing (node specification, section 14.4).
     pub(crate) fn response(&self, limits: &QuotedLimits<'_>) -> Response {
         let (code, message) = match self {

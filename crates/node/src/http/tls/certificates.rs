@@ -19,7 +19,7 @@ pub struct TlsIdentity {
 }
 
 /// The certificate or the key cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsIdentityError {
     /// No certificate in the text.

@@ -7,8 +7,11 @@ use super::certificates::{Configurations, PeerCertificates};
 use crate::http::limits::TLS_LEFTOVER_BYTES_MAX;
 use bytes::BytesMut;
 use rustls::{
-    server::{Acceptor, UnbufferedServerConnection},
-    unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus},
+    server::{Accepted, Acceptor, ServerConnectionData, UnbufferedServerConnection},
+    unbuffered::{
+        ConnectionState, EncodeError, EncodeTlsData, EncryptError, InsufficientSizeError, UnbufferedStatus,
+        WriteTraffic,
+    },
 };
 use std::sync::Arc;
 
@@ -158,13 +161,7 @@ impl TlsEngine {
                         plaintext.extend_from_slice(record.payload);
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => loop {
-                    match data.encode(output.free()) {
-                        Ok(written) => break output.filled += written,
-                        Err(EncodeError::InsufficientSize(needed)) => output.make_room(needed),
-                        Err(EncodeError::AlreadyEncoded) => break,
-                    }
-                },
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, output),
                 // The caller sends the output before anything else.
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => progress = Progress::PeerClosed,
@@ -176,7 +173,7 @@ impl TlsEngine {
                 // Early data is not offered, and other states do not exist.
                 Ok(_) => return Err(TlsError::Protocol(rustls::Error::HandshakeNotComplete)),
                 Err(error) => {
-                    write_alerts(connection, output);
+                    write_alerts(connection, incoming.get_mut(used..).unwrap_or_default(), output);
                     return Err(error.into());
                 }
             }
@@ -216,35 +213,35 @@ impl TlsEngine {
         &mut self,
         output: &mut Output,
         mut put: impl FnMut(
-            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
+            &mut WriteTraffic<'_, ServerConnectionData>,
             &mut [u8],
         ) -> Result<usize, EncryptError>,
     ) -> Result<(), TlsError> {
         let Stage::Connected(connection) = &mut self.stage else {
             return Err(TlsError::Protocol(rustls::Error::HandshakeNotComplete));
         };
-        loop {
-            match connection.process_tls_records(&mut []).state? {
+        // A fragment of a handshake message may be waiting for its rest: the library wants to see it again.
+        let mut waiting = std::mem::take(&mut self.leftover);
+        let result = loop {
+            let UnbufferedStatus { discard, state, .. } = connection.process_tls_records(&mut waiting);
+            match state? {
                 ConnectionState::WriteTraffic(mut traffic) => match put(&mut traffic, output.free()) {
                     Ok(written) => {
                         output.filled += written;
-                        return Ok(());
+                        break Ok(());
                     }
                     Err(EncryptError::InsufficientSize(needed)) => output.make_room(needed),
-                    Err(EncryptError::EncryptExhausted) => return Err(TlsError::KeysExhausted),
+                    Err(EncryptError::EncryptExhausted) => break Err(TlsError::KeysExhausted),
                 },
-                ConnectionState::EncodeTlsData(mut data) => loop {
-                    match data.encode(output.free()) {
-                        Ok(written) => break output.filled += written,
-                        Err(EncodeError::InsufficientSize(needed)) => output.make_room(needed),
-                        Err(EncodeError::AlreadyEncoded) => break,
-                    }
-                },
+                ConnectionState::EncodeTlsData(data) => encode(data, output),
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed => {}
-                _ => return Err(TlsError::Protocol(rustls::Error::HandshakeNotComplete)),
+                _ => break Err(TlsError::Protocol(rustls::Error::HandshakeNotComplete)),
             }
-        }
+            waiting.drain(..discard);
+        };
+        self.leftover = waiting;
+        result
     }
 }
 
@@ -254,7 +251,7 @@ fn read_hello(
     incoming: &[u8],
     given: &mut usize,
     output: &mut Output,
-) -> Result<Option<rustls::server::Accepted>, TlsError> {
+) -> Result<Option<Accepted>, TlsError> {
     let mut rest = incoming.get(*given..).unwrap_or_default();
     loop {
         let before = rest.len();
@@ -279,15 +276,20 @@ fn read_hello(
     }
 }
 
-/// Takes the alert that a failure queued.
-fn write_alerts(connection: &mut UnbufferedServerConnection, output: &mut Output) {
-    while let Ok(ConnectionState::EncodeTlsData(mut data)) = connection.process_tls_records(&mut []).state {
-        loop {
-            match data.encode(output.free()) {
-                Ok(written) => break output.filled += written,
-                Err(EncodeError::InsufficientSize(needed)) => output.make_room(needed),
-                Err(EncodeError::AlreadyEncoded) => return,
-            }
+/// Takes the alert that a failure queued. `incoming` is what the failing call saw: the library wants to see it
+/// again.
+fn write_alerts(connection: &mut UnbufferedServerConnection, incoming: &mut [u8], output: &mut Output) {
+    while let Ok(ConnectionState::EncodeTlsData(data)) = connection.process_tls_records(incoming).state {
+        encode(data, output);
+    }
+}
+
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, output: &mut Output) {
+    loop {
+        match data.encode(output.free()) {
+            Ok(written) => break output.filled += written,
+            Err(EncodeError::InsufficientSize(needed)) => output.make_room(needed),
+            Err(EncodeError::AlreadyEncoded) => break,
         }
     }
 }

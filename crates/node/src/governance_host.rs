@@ -1,0 +1,50 @@
+//! The node as governance sees it.
+
+use crate::{node_facts::{NodeFacts, StartupState}, node_view::RunningNode};
+use ccf_crypto::key::EcKeyPair;
+use ccf_governance::node::{NodeGovernance, NodePhase};
+use ccf_kv::Tx;
+use ccf_ledger::secrets::LedgerSecret;
+use ccf_types::{Digest, TxId};
+use std::sync::Arc;
+
+/// Answers governance from the running node.
+pub struct GovernanceHost {
+    /// This node.
+    pub facts: Arc<NodeFacts>,
+    /// Store, sequencer, status.
+    pub node: Arc<RunningNode>,
+    /// The service's key.
+    pub service_key: Arc<EcKeyPair>,
+}
+
+impl NodeGovernance for GovernanceHost {
+    fn root_at(&self, tx_id: TxId) -> Option<Digest> {
+        self.node.inbox.root_at(tx_id.seqno)
+    }
+
+    fn phase(&self) -> NodePhase {
+        match self.facts.state() {
+            StartupState::PartOfNetwork => NodePhase::PartOfNetwork,
+            StartupState::PartOfPublicNetwork => NodePhase::PartOfPublicNetwork,
+            StartupState::ReadingPrivateLedger => NodePhase::ReadingPrivateLedger,
+            _ => NodePhase::Other,
+        }
+    }
+
+    fn latest_ledger_secret(&self, _: &Tx) -> Option<Arc<LedgerSecret>> {
+        self.node.store.context().downcast().ok()
+    }
+
+    fn service_key(&self) -> Option<Arc<EcKeyPair>> {
+        Some(Arc::clone(&self.service_key))
+    }
+
+    fn request_chunk(&self, tx_id: TxId) {
+        self.node.inbox.request_chunk(tx_id.seqno);
+    }
+
+    fn request_snapshot(&self, _: TxId) {
+        // Snapshots are not produced yet; a snapshot is never needed for correctness.
+    }
+}

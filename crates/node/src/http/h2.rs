@@ -1,0 +1,347 @@
+//! HTTP/2 sessions, by hyper, with the same limits and the same handler as HTTP/1.1 (node specification, section
+//! 14.4).
+
+use super::{
+    h1::RequestError,
+    handler::{HttpVersion, Outcome, RequestHandler},
+    limits::{H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES_MAX},
+    serve::{NewSession, count_refusal, session_cap_response},
+    session::{Phase, SessionControl, Stop},
+    tls::{Configurations, PeerCertificates},
+};
+use bytes::{Bytes, BytesMut};
+use ccf_endpoints::{Headers, HeadersBuilder, Method, Request, RequestHead, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::LazyConfigAcceptor;
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve<H: RequestHandler>(
+    new: NewSession<H>,
+    socket: TcpStream,
+    tls: Option<Arc<Configurations>>,
+) {
+    let id = new.control.id;
+    let watched = Watched { stream: socket, control: new.control.clone() };
+    let result = match tls {
+        None => Ok(converse(new, watched, PeerCertificates::default()).await),
+        Some(configurations) => match handshake(watched, &configurations).await {
+            Ok((stream, peer)) => Ok(converse(new, stream, peer).await),
+            Err(error) => Err(error),
+        },
+    };
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("session {id} ended: {error}"),
+        Err(error) => tracing::debug!("session {id} ended in its handshake: {error}"),
+    }
+}
+
+type TlsStream = tokio_rustls::server::TlsStream<Watched>;
+
+async fn handshake(
+    watched: Watched,
+    configurations: &Configurations,
+) -> io::Result<(TlsStream, PeerCertificates)> {
+    let start = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), watched).await?;
+    let config = configurations.for_hello(&start.client_hello());
+    let stream = start.into_stream(config).await?;
+    let peer = PeerCertificates::new(stream.get_ref().1.peer_certificates());
+    Ok((stream, peer))
+}
+
+async fn converse<H: RequestHandler>(
+    new: NewSession<H>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: PeerCertificates,
+) -> Result<(), hyper::Error> {
+    let settings = &new.interface.settings;
+    let control = new.control.clone();
+    control.set_midway(None);
+    control.enter(Phase::Waiting);
+    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .max_concurrent_streams(settings.max_concurrent_streams_count)
+        .initial_stream_window_size(settings.initial_window_size)
+        .max_frame_size(settings.max_frame_size)
+        .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
+        .max_send_buf_size(H2_SEND_BUFFER_BYTES_MAX);
+    let state =
+        (!new.refused).then(|| RefCell::new(new.handler.open_session(&new.info(HttpVersion::Http2, peer))));
+    let session = Rc::new(Session { new, state, executing: Cell::new(0), closing: Cell::new(false) });
+    let service = hyper::service::service_fn({
+        let session = session.clone();
+        move |request| {
+            let session = session.clone();
+            async move { Ok::<_, Infallible>(session.serve(request).await) }
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut closing = false;
+    poll_fn(|cx| {
+        let stop = control.poll_stop(cx);
+        if stop == Some(Stop::TimedOut) {
+            return Poll::Ready(Ok(()));
+        }
+        if !closing && (stop.is_some() || session.closing.get()) {
+            closing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        let done = connection.as_mut().poll(cx);
+        // A stream may have asked for the end meanwhile.
+        if done.is_pending() && !closing && session.closing.get() {
+            cx.waker().wake_by_ref();
+        }
+        done
+    })
+    .await
+}
+
+struct Session<H: RequestHandler> {
+    new: NewSession<H>,
+    state: Option<RefCell<H::Session>>,
+    /// Requests being executed.
+    executing: Cell<usize>,
+    /// No further request is taken.
+    closing: Cell<bool>,
+}
+
+type HttpResponse = http::Response<Full<Bytes>>;
+
+impl<H: RequestHandler> Session<H> {
+    async fn serve(&self, request: http::Request<Incoming>) -> HttpResponse {
+        match self.execute(request).await {
+            Some(response) => to_http(&response),
+            // Closing without an answer: HTTP/2 has no such thing for one stream, so it gets an empty one.
+            None => to_http(&Response::status(500)),
+        }
+    }
+
+    async fn execute(&self, request: http::Request<Incoming>) -> Option<Response> {
+        let Some(state) = &self.state else {
+            self.end();
+            return Some(session_cap_response());
+        };
+        let request = match self.read(request).await {
+            Ok(request) => request,
+            Err(Unreadable::Refused(error)) => {
+                count_refusal(&self.new.interface.counters, &error);
+                self.end();
+                return Some(self.new.interface.limits.response(&error));
+            }
+            Err(Unreadable::Lost) => return None,
+        };
+        let _executing = Executing::new(self);
+        let mut outcome = self.new.handler.handle(&mut state.borrow_mut(), request);
+        self.new.handler.batch_done();
+        while let Outcome::Pending(pending) = outcome {
+            outcome = pending.await;
+        }
+        match outcome {
+            Outcome::Respond(response) => Some(response),
+            Outcome::RespondAndClose(response) => {
+                self.end();
+                Some(response)
+            }
+            Outcome::Close | Outcome::Pending(_) => {
+                self.end();
+                None
+            }
+        }
+    }
+
+    fn end(&self) {
+        self.closing.set(true);
+    }
+
+    async fn read(&self, request: http::Request<Incoming>) -> Result<Request, Unreadable> {
+        let (parts, body) = request.into_parts();
+        let method = Method::parse(parts.method.as_str().as_bytes())
+            .map_err(|_| Unreadable::Refused(RequestError::unknown_method(parts.method.as_str())))?;
+        let target = match parts.uri.path_and_query() {
+            Some(target) => target.as_str(),
+            None => parts.uri.authority().map_or("", |a| a.as_str()),
+        };
+        let headers = self.headers(&parts, target)?;
+        let head = RequestHead::new(method, Bytes::copy_from_slice(target.as_bytes()), headers);
+        Ok(Request::new(head, self.body(body).await?))
+    }
+
+    /// The pseudo headers stand among the others.
+    fn headers(&self, parts: &http::request::Parts, target: &str) -> Result<Headers, Unreadable> {
+        let limits = &self.new.interface.limits;
+        if parts.headers.len() > limits.headers_count() {
+            return Err(RequestError::TooManyHeaders.into());
+        }
+        let mut headers = HeadersBuilder::default();
+        if let Some(authority) = parts.uri.authority() {
+            headers.push(b":authority", authority.as_str().as_bytes());
+        }
+        headers.push(b":method", parts.method.as_str().as_bytes());
+        headers.push(b":path", target.as_bytes());
+        if let Some(scheme) = parts.uri.scheme_str() {
+            headers.push(b":scheme", scheme.as_bytes());
+        }
+        for (name, value) in &parts.headers {
+            if name.as_str().len() > limits.header_bytes() {
+                return Err(RequestError::NameTooLarge { name: name.as_str().into() }.into());
+            }
+            if value.len() > limits.header_bytes() {
+                return Err(RequestError::ValueTooLarge { name: name.as_str().into() }.into());
+            }
+            headers.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        Ok(headers.finish())
+    }
+
+    async fn body(&self, mut body: Incoming) -> Result<Bytes, Unreadable> {
+        let limit = self.new.interface.limits.body_bytes();
+        if body.size_hint().lower() > limit as u64 {
+            return Err(RequestError::BodyTooLarge.into());
+        }
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            // Trailers are ignored.
+            let Ok(data) = frame.map_err(|_| Unreadable::Lost)?.into_data() else { continue };
+            if first.len() + rest.len() + data.len() > limit {
+                return Err(RequestError::BodyTooLarge.into());
+            }
+            if first.is_empty() && rest.is_empty() {
+                first = data;
+            } else {
+                if rest.is_empty() {
+                    rest.extend_from_slice(&std::mem::take(&mut first));
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+        Ok(if rest.is_empty() { first } else { rest.freeze() })
+    }
+}
+
+/// A request that is not executed.
+enum Unreadable {
+    /// It breaks a rule.
+    Refused(RequestError),
+    /// The client went away.
+    Lost,
+}
+
+impl From<RequestError> for Unreadable {
+    fn from(error: RequestError) -> Self {
+        Unreadable::Refused(error)
+    }
+}
+
+/// Stops the session's clock while a request is executed.
+struct Executing<'a, H: RequestHandler>(&'a Session<H>);
+
+impl<'a, H: RequestHandler> Executing<'a, H> {
+    fn new(session: &'a Session<H>) -> Self {
+        session.executing.set(session.executing.get() + 1);
+        session.new.control.enter(Phase::Executing);
+        Executing(session)
+    }
+}
+
+impl<H: RequestHandler> Drop for Executing<'_, H> {
+    fn drop(&mut self) {
+        let left = self.0.executing.get() - 1;
+        self.0.executing.set(left);
+        if left == 0 {
+            self.0.new.control.enter(Phase::Waiting);
+        }
+    }
+}
+
+fn to_http(response: &Response) -> HttpResponse {
+    let no_body = matches!(response.status, 204 | 304);
+    let body = if no_body { Bytes::new() } else { response.body.clone() };
+    let mut builder = http::Response::builder()
+        .status(response.status)
+        .header(http::header::CONTENT_LENGTH, body.len());
+    for (name, value) in response.headers.iter() {
+        let mut text = Vec::new();
+        value.write_to(&mut text);
+        builder = builder.header(name, text);
+    }
+    // Names are tokens and values hold no line ends; what else HTTP/2 might object to is our own doing.
+    builder.body(Full::new(body)).unwrap_or_else(|_| {
+        let mut failed = HttpResponse::default();
+        *failed.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        failed
+    })
+}
+
+/// Runs hyper's streams on the worker's own thread.
+#[derive(Clone, Copy, Debug)]
+struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}
+
+/// A stream whose traffic the session's clock sees.
+struct Watched {
+    stream: TcpStream,
+    control: Rc<SessionControl>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.control.poll_stop(cx) == Some(Stop::TimedOut) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if result.is_ready() {
+            self.control.touch();
+        }
+        result
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if result.is_ready() {
+            self.control.touch();
+        }
+        result
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

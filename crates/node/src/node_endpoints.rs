@@ -1,0 +1,57 @@
+//! The endpoints under `/node` (node specification, section 13): one file per group.
+//!
+//! Present: those that need no peers. Absent until joining, snapshots and recovery land: `/join`, `/snapshot`,
+//! `/ledger_chunk`, `/jwt_keys/refresh`, removal of nodes.
+
+mod attestation;
+mod consensus;
+mod network;
+mod status;
+
+use crate::{node_facts::NodeFacts, node_view::RunningNode};
+use ccf_endpoints::{
+    EndpointDefinition, ForwardingRequired, Frontend, InvalidTemplate, Method, Registry, openapi::ApiInfo,
+};
+use std::sync::Arc;
+
+/// What the handlers of this frontend share.
+#[derive(Clone)]
+struct Shared {
+    facts: Arc<NodeFacts>,
+    node: Arc<RunningNode>,
+}
+
+/// The `/node` frontend.
+///
+/// # Errors
+/// [`InvalidTemplate`] if a path of ours is no template: a mistake that tests catch.
+pub fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Result<Registry, InvalidTemplate> {
+    let mut registry = Registry::new(Frontend::Node);
+    registry.set_info(ApiInfo {
+        title: "CCF Public Node API".to_owned(),
+        description: "Status of this node, of the network and of the service.".to_owned(),
+        version: "5.0.5".to_owned(),
+    });
+    let shared = Shared { facts: Arc::clone(facts), node: Arc::clone(node) };
+    for definition in status::endpoints(&shared)
+        .into_iter()
+        .chain(network::endpoints(&shared))
+        .chain(attestation::endpoints(&shared))
+        .chain(consensus::endpoints(&shared))
+    {
+        registry.install(definition)?;
+    }
+    Ok(registry)
+}
+
+/// An endpoint that answers from this node's own state, without the store.
+fn local(
+    method: Method,
+    path: &str,
+    handler: impl Fn(&mut ccf_endpoints::EndpointContext<'_>) -> Result<(), ccf_endpoints::ErrorResponse>
+    + Send
+    + Sync
+    + 'static,
+) -> EndpointDefinition {
+    EndpointDefinition::command(method, path, handler).forwarding(ForwardingRequired::Never)
+}

@@ -1,0 +1,85 @@
+//! Attestation evidence of nodes (node specification, section 13.5).
+
+use super::{Shared, local};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ccf_attestation::{QuoteFormat, QuoteInfo};
+use ccf_endpoints::{EndpointDefinition, ErrorResponse, Method};
+use ccf_governance::tables::{self, node::NodeStatus};
+use ccf_types::NodeId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::ops::ControlFlow;
+
+#[derive(Serialize, JsonSchema)]
+struct Quote {
+    endorsements: String,
+    #[schemars(with = "String")]
+    format: QuoteFormat,
+    measurement: String,
+    #[schemars(with = "String")]
+    node_id: NodeId,
+    raw: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uvm_endorsements: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Quotes {
+    quotes: Vec<Quote>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Attestations {
+    attestations: Vec<Quote>,
+}
+
+impl Quote {
+    fn of(node_id: NodeId, info: &QuoteInfo, measurement: String) -> Quote {
+        Quote {
+            endorsements: info.endorsements_base64(),
+            format: info.format,
+            measurement,
+            node_id,
+            raw: info.quote_base64(),
+            uvm_endorsements: info.uvm_endorsements.as_ref().map(|bytes| STANDARD.encode(bytes)),
+        }
+    }
+}
+
+pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
+    let own = |path: &str| {
+        let facts = shared.facts.clone();
+        local(Method::Get, path, move |ctx| {
+            ctx.respond_json(&Quote::of(facts.node_id.clone(), &facts.quote, facts.measurement.clone()))
+        })
+        .output::<Quote>()
+        .summary("Attestation evidence of this node")
+    };
+    vec![
+        own("/quotes/self"),
+        own("/attestations/self"),
+        EndpointDefinition::read_only(Method::Get, "/quotes", |ctx| {
+            let quotes = trusted(&ctx.tx)?;
+            ctx.respond_json(&Quotes { quotes })
+        })
+        .output::<Quotes>()
+        .summary("Attestation evidence of all trusted nodes"),
+        EndpointDefinition::read_only(Method::Get, "/attestations", |ctx| {
+            let attestations = trusted(&ctx.tx)?;
+            ctx.respond_json(&Attestations { attestations })
+        })
+        .output::<Attestations>()
+        .summary("Attestation evidence of all trusted nodes"),
+    ]
+}
+
+fn trusted(tx: &ccf_kv::Tx) -> Result<Vec<Quote>, ErrorResponse> {
+    let mut quotes = Vec::new();
+    tx.ro(&tables::NODES).for_each(|id, info| {
+        if info.status == NodeStatus::Trusted {
+            quotes.push(Quote::of(id, &info.quote_info, info.code_digest.unwrap_or_default()));
+        }
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(quotes)
+}

@@ -1,0 +1,164 @@
+//! Status of this node (node specification, section 13.2).
+
+use super::{Shared, local};
+use crate::{http::SessionMetrics, interfaces::ServerHandle, node_facts::StartupState};
+use ccf_endpoints::{
+    EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Frontend, Method, NodeView, Role,
+};
+use ccf_types::NodeId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The version this node reports; tools read the CCF release whose interfaces it speaks.
+pub const CCF_VERSION: &str = "ccf-7.0.0";
+
+#[derive(Serialize, JsonSchema)]
+struct State {
+    last_signed_seqno: u64,
+    #[schemars(with = "String")]
+    node_id: NodeId,
+    startup_seqno: u64,
+    state: StartupState,
+    stop_notice: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Version {
+    ccf_version: &'static str,
+    quickjs_version: &'static str,
+    r#unsafe: bool,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct SelfSignedCertificate {
+    self_signed_certificate: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Metrics {
+    sessions: Sessions,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Sessions {
+    active: usize,
+    interfaces: BTreeMap<String, InterfaceSessions>,
+    peak: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct InterfaceSessions {
+    active: usize,
+    errors: HttpErrors,
+    hard_cap: usize,
+    peak: usize,
+    soft_cap: usize,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct HttpErrors {
+    parsing: u64,
+    request_header_too_large: u64,
+    request_payload_too_large: u64,
+}
+
+impl Metrics {
+    fn of(metrics: &SessionMetrics) -> Metrics {
+        let interfaces = metrics.interfaces.iter().map(|interface| {
+            let sessions = InterfaceSessions {
+                active: interface.active,
+                errors: HttpErrors {
+                    parsing: interface.errors_parsing,
+                    request_header_too_large: interface.errors_request_header_too_large,
+                    request_payload_too_large: interface.errors_request_payload_too_large,
+                },
+                hard_cap: interface.hard_cap,
+                peak: interface.peak,
+                soft_cap: interface.soft_cap,
+            };
+            (interface.name.clone(), sessions)
+        });
+        let interfaces = interfaces.collect();
+        Metrics { sessions: Sessions { active: metrics.active, interfaces, peak: metrics.peak } }
+    }
+}
+
+pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
+    let state = shared.clone();
+    let certificate = shared.clone();
+    let metrics = shared.clone();
+    let ready_app = shared.clone();
+    let ready_gov = shared.clone();
+    let head = shared.clone();
+    vec![
+        EndpointDefinition::read_only(Method::Get, "/state", move |ctx| {
+            // Reading the version of the store gives the answer its transaction ID.
+            let _ = ctx.tx.read_tx_id();
+            ctx.respond_json(&State {
+                last_signed_seqno: state.node.status.last_signed().0,
+                node_id: state.facts.node_id.clone(),
+                startup_seqno: state.facts.startup_seqno,
+                state: state.facts.state(),
+                stop_notice: state.facts.stop_notice(),
+            })
+        })
+        .forwarding(ccf_endpoints::ForwardingRequired::Never)
+        .output::<State>()
+        .summary("State of this node"),
+        local(Method::Get, "/version", |ctx| {
+            ctx.respond_json(&Version {
+                ccf_version: CCF_VERSION,
+                quickjs_version: ccf_js::ENGINE_VERSION,
+                r#unsafe: false,
+            })
+        })
+        .output::<Version>()
+        .summary("Version of this node"),
+        local(Method::Get, "/metrics", move |ctx| {
+            match metrics.facts.server.get().and_then(ServerHandle::metrics) {
+                Some(metrics) => ctx.respond_json(&Metrics::of(&metrics)),
+                None => Err(ErrorResponse::internal("The HTTP server is not running.")),
+            }
+        })
+        .output::<Metrics>()
+        .summary("Sessions and HTTP errors of this node"),
+        local(Method::Get, "/self_signed_certificate", move |ctx| {
+            let self_signed_certificate = certificate.facts.self_signed_certificate.read().clone();
+            ctx.respond_json(&SelfSignedCertificate { self_signed_certificate })
+        })
+        .output::<SelfSignedCertificate>()
+        .summary("The node's self-signed certificate"),
+        local(Method::Get, "/ready/app", move |ctx| ready(&ready_app, Frontend::App, ctx))
+            .output_as(204, "application/json", None)
+            .summary("Whether this node serves the application"),
+        local(Method::Get, "/ready/gov", move |ctx| ready(&ready_gov, Frontend::Gov, ctx))
+            .output_as(204, "application/json", None)
+            .summary("Whether this node serves governance"),
+        local(Method::Get, "/primary", |ctx| match ctx.node().role() {
+            Role::Primary => Ok(()),
+            Role::Backup => Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "Node is not primary")),
+        })
+        .summary("Whether this node is primary"),
+        local(Method::Head, "/primary", move |ctx| match (ctx.node().role(), &head.node.status.term().primary) {
+            (Role::Primary, _) => Ok(()),
+            (Role::Backup, None) => Err(ErrorResponse::internal("Primary unknown")),
+            (Role::Backup, Some(primary)) => Err(ErrorResponse::internal(format!(
+                "Cannot find node info to produce redirect response for node {primary}"
+            ))),
+        })
+        .summary("Whether this node is primary"),
+        local(Method::Get, "/backup", |ctx| match ctx.node().role() {
+            Role::Backup => Ok(()),
+            Role::Primary => Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "Node is not backup")),
+        })
+        .summary("Whether this node is a backup"),
+    ]
+}
+
+fn ready(shared: &Shared, frontend: Frontend, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
+    let part = shared.facts.state() == StartupState::PartOfNetwork;
+    let ready = !shared.facts.stop_notice() && part && shared.node.is_open(frontend);
+    ctx.response.set_status(if ready { 204 } else { 503 });
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! What a node knows of itself from its start: identity, addresses, attestation, state of life.
+
+use crate::interfaces::ServerHandle;
+use ccf_attestation::QuoteInfo;
+use ccf_governance::tables::node::NetInterface;
+use ccf_types::NodeId;
+use parking_lot::RwLock;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// Where in its life a node is (node specification, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub enum StartupState {
+    /// Before creation.
+    Uninitialized,
+    /// Keys and evidence are being prepared.
+    Initialized,
+    /// Waits to be trusted.
+    Pending,
+    /// Part of a service that only reads its public ledger.
+    PartOfPublicNetwork,
+    /// Normal.
+    PartOfNetwork,
+    /// Recovery, first pass.
+    ReadingPublicLedger,
+    /// Recovery, second pass.
+    ReadingPrivateLedger,
+}
+
+/// Facts about this node.
+pub struct NodeFacts {
+    /// Hex digest of the node's public key.
+    pub node_id: NodeId,
+    /// Evidence of this node.
+    pub quote: QuoteInfo,
+    /// Hex of the measurement in the evidence.
+    pub measurement: String,
+    /// Where peers reach it.
+    pub node_to_node_interface: NetInterface,
+    /// Where clients reach it.
+    pub rpc_interfaces: BTreeMap<String, NetInterface>,
+    /// The operator's data about the node.
+    pub node_data: Option<serde_json::Value>,
+    /// PEM of the self-signed certificate; changes with renewals.
+    pub self_signed_certificate: RwLock<String>,
+    /// Seqno at which the node began.
+    pub startup_seqno: u64,
+    /// The HTTP server, once it runs.
+    pub server: OnceLock<ServerHandle>,
+    state: AtomicU64,
+    stop_notice: AtomicBool,
+}
+
+impl NodeFacts {
+    /// Facts of a node that begins with an empty ledger.
+    #[must_use]
+    pub fn new(
+        node_id: NodeId,
+        quote: QuoteInfo,
+        measurement: String,
+        node_to_node_interface: NetInterface,
+        rpc_interfaces: BTreeMap<String, NetInterface>,
+        node_data: Option<serde_json::Value>,
+        self_signed_certificate: String,
+    ) -> NodeFacts {
+        NodeFacts {
+            node_id,
+            quote,
+            measurement,
+            node_to_node_interface,
+            rpc_interfaces,
+            node_data,
+            self_signed_certificate: RwLock::new(self_signed_certificate),
+            startup_seqno: 0,
+            server: OnceLock::new(),
+            state: AtomicU64::new(0),
+            stop_notice: AtomicBool::new(false),
+        }
+    }
+
+    /// The state of life.
+    #[must_use]
+    pub fn state(&self) -> StartupState {
+        if self.state.load(Ordering::Acquire) == 0 { StartupState::Initialized } else { StartupState::PartOfNetwork }
+    }
+
+    /// The node takes part in its network from now on.
+    pub fn become_part_of_network(&self) {
+        self.state.store(1, Ordering::Release);
+    }
+
+    /// Whether an operator has announced that the node will stop.
+    #[must_use]
+    pub fn stop_notice(&self) -> bool {
+        self.stop_notice.load(Ordering::Acquire)
+    }
+
+    /// An operator announces that the node will stop.
+    pub fn give_stop_notice(&self) {
+        self.stop_notice.store(true, Ordering::Release);
+    }
+}

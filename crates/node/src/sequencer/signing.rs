@@ -1,0 +1,86 @@
+//! Building signature transactions: the node's signature and the service's over one root (ledger
+//! specification, section 10).
+
+use crate::sequencer::FinishedEntry;
+use ccf_kv::{CommitError, Reserved, Store};
+use ccf_ledger::{
+    entry::{DomainEncoder, EntryContext, Flags, SealError, seal},
+    merkle::{MerkleError, MerkleTree},
+    secrets::LedgerSecret,
+    signature::{self, SignatureError},
+    tables::{COSE_SIGNATURES, SIGNATURES, TREE, UNIT_KEY},
+};
+use ccf_crypto::key::EcKeyPair;
+use ccf_types::{Digest, NodeId, SeqNo};
+use parking_lot::RwLock;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Signs for the node and for the service.
+pub struct NodeSigner {
+    /// The node.
+    pub node_id: NodeId,
+    /// The node's key.
+    pub node_key: Arc<EcKeyPair>,
+    /// PEM of the node's certificate endorsed by the service, as of its local commit.
+    pub endorsed_certificate: Arc<RwLock<String>>,
+    /// The service's key.
+    pub service_key: Arc<EcKeyPair>,
+    /// CWT issuer of COSE signatures.
+    pub issuer: String,
+    /// CWT subject of COSE signatures.
+    pub subject: String,
+}
+
+/// A signature transaction could not be built: the node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    /// Signing failed.
+    #[error("signing the ledger failed: {0}")]
+    Signature(#[from] SignatureError),
+    /// The store refused the transaction.
+    #[error("the signature transaction was refused: {0}")]
+    Commit(#[from] CommitError),
+    /// The entry could not be built.
+    #[error("the signature entry cannot be built: {0}")]
+    Seal(#[from] SealError),
+    /// The tree does not reach back to the commit.
+    #[error("the Merkle tree cannot be written: {0}")]
+    Tree(#[from] MerkleError),
+}
+
+impl NodeSigner {
+    /// Fills the reserved position, whose predecessors are all in `tree`, with signatures over its root.
+    ///
+    /// # Errors
+    /// [`SigningError`].
+    pub(super) fn signature_entry(
+        &self,
+        store: &Store,
+        reserved: Reserved,
+        tree: &MerkleTree,
+        committed: SeqNo,
+        flags: Flags,
+    ) -> Result<FinishedEntry, SigningError> {
+        let tx_id = reserved.tx_id;
+        assert_eq!(tree.len(), tx_id.seqno.0, "a signature covers exactly the entries before it");
+        let root = tree.root();
+        let certificate = self.endorsed_certificate.read().clone();
+        let node = signature::node_signature(&self.node_key, &self.node_id, Some(&certificate), tx_id, &root)?;
+        let issued_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let cose = signature::cose_signature(&self.service_key, &self.issuer, &self.subject, tx_id, issued_at, &root)?;
+        let tx = store.begin();
+        tx.raw(&SIGNATURES).put(UNIT_KEY.as_slice(), node);
+        tx.raw(&COSE_SIGNATURES).put(UNIT_KEY.as_slice(), cose);
+        tx.raw(&TREE).put(UNIT_KEY.as_slice(), tree.to_blob_from(committed.0)?);
+        let (written, _) = store.fill(reserved, tx)?;
+        let mut encoder = DomainEncoder::new();
+        written.write_set.encode(&mut encoder);
+        let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
+        let context = EntryContext { tx_id, flags, claims_digest: Digest::ZERO, secret };
+        let sealed = seal(&mut encoder, &context)?;
+        Ok(FinishedEntry { tx_id, bytes: sealed.bytes, leaf: sealed.leaf })
+    }
+}
