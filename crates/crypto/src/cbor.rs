@@ -158,8 +158,7 @@ impl<'a> Item<'a> {
     /// [`CborError::Type`], [`CborError::DuplicateKey`].
     pub fn map(&self) -> Result<Map<'a>, CborError> {
         let (MAP, _, content) = self.head()? else { return Err(CborError::Type("a map")) };
-        let entries: Vec<_> =
-            split(content)?.chunks_exact(2).map(|entry| (entry[0], entry[1])).collect();
+        let entries: Vec<_> = split(content)?.chunks_exact(2).map(|entry| (entry[0], entry[1])).collect();
         let mut keys: Vec<_> = entries.iter().map(|(key, _)| key.0).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {

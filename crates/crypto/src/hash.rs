@@ -222,8 +222,7 @@ mod tests {
     /// Vectors C1 and C2 of the specification: commit secret and commit evidence.
     #[test]
     fn commit_evidence_vectors() {
-        let secret =
-            hex::decode("0247b5e43538db6bfa1c76ea8561c09d47533c40a71c8cd38f0bdf28dbeea840").unwrap();
+        let secret = hex::decode("0247b5e43538db6bfa1c76ea8561c09d47533c40a71c8cd38f0bdf28dbeea840").unwrap();
         let commit_secret = hmac_sha256(&secret, b"Commit S");
         assert_eq!(
             hex::encode(commit_secret),

@@ -24,13 +24,13 @@ pub mod cbor;
 pub mod cert;
 pub mod cose;
 pub mod hash;
-// pub mod jwk;
+pub mod jwk;
 pub mod key;
 pub mod pem;
 pub mod random;
-// pub mod script;
+pub mod script;
 pub mod sharing;
-// pub mod wrap;
+pub mod wrap;
 
 mod der;
 mod oid;

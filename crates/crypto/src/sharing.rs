@@ -182,8 +182,9 @@ impl Share {
     /// [`ShareError::Length`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ShareError> {
         let bytes: &[u8; SHARE_LEN] = bytes.try_into().map_err(|_| ShareError::Length(bytes.len()))?;
-        let mut words =
-            bytes.chunks_exact(4).map(|word| word.iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte)));
+        let mut words = bytes
+            .chunks_exact(4)
+            .map(|word| word.iter().rev().fold(0, |sum, &byte| sum << 8 | u32::from(byte)));
         let x = words.next().unwrap_or_default();
         let mut y = [0; LIMBS];
         y.iter_mut().zip(words).for_each(|(limb, word)| *limb = word);
@@ -362,7 +363,10 @@ mod tests {
         assert_eq!(shares[0].full_secret(), None);
         assert_eq!(Share::from_bytes(&[0; 43]), Err(ShareError::Length(43)));
         for (count, threshold) in [(0, 0), (3, 0), (3, 4), (SHARES_MAX + 1, 1)] {
-            assert_eq!(secret.split(count, threshold), Err(ShareError::Threshold { shares: count, threshold }));
+            assert_eq!(
+                secret.split(count, threshold),
+                Err(ShareError::Threshold { shares: count, threshold })
+            );
         }
     }
 

@@ -98,7 +98,8 @@ impl<'a> Search<'a> {
 
     fn may_issue(&self, issuer: &Certificate) -> bool {
         // The target does not count, nor do certificates that only renew their issuer's name (RFC 5280 6.1.4).
-        let below = self.chain.iter().skip(1).filter(|certificate| !certificate.is_self_issued()).count() as u64;
+        let below =
+            self.chain.iter().skip(1).filter(|certificate| !certificate.is_self_issued()).count() as u64;
         self.is_usable(issuer)
             && issuer.is_ca()
             && issuer.may_sign_certificates()
@@ -114,10 +115,9 @@ impl<'a> Search<'a> {
             oid::SUBJECT_KEY_ID,
             oid::AUTHORITY_KEY_ID,
         ];
-        let understood = certificate
-            .extensions()
-            .all(|extension| KNOWN.contains(&extension.oid) || !extension.critical)
-            && certificate.extension(oid::NAME_CONSTRAINTS).is_none();
+        let understood =
+            certificate.extensions().all(|extension| KNOWN.contains(&extension.oid) || !extension.critical)
+                && certificate.extension(oid::NAME_CONSTRAINTS).is_none();
         understood && self.at.is_none_or(|at| certificate.is_valid_at(at))
     }
 }

@@ -30,7 +30,11 @@ impl SigningRequest {
     ///
     /// # Errors
     /// [`CertificateError::Signature`].
-    pub fn create(key: &EcKeyPair, subject: &Name, names: &[SubjectAltName]) -> Result<Self, CertificateError> {
+    pub fn create(
+        key: &EcKeyPair,
+        subject: &Name,
+        names: &[SubjectAltName],
+    ) -> Result<Self, CertificateError> {
         let mut info = DerWriter::with_capacity(512);
         info.nested(der::SEQUENCE, |w| {
             w.unsigned(&[0]);

@@ -98,7 +98,8 @@ impl std::fmt::Display for Name {
         while let Ok(mut set) = parts.nested(der::SET) {
             while let Ok(mut pair) = set.nested(der::SEQUENCE) {
                 let oid = pair.expect(der::OID).unwrap_or_default();
-                let attribute = ATTRIBUTES.iter().find(|(_, known)| *known == oid).map_or("?", |(name, _)| name);
+                let attribute =
+                    ATTRIBUTES.iter().find(|(_, known)| *known == oid).map_or("?", |(name, _)| name);
                 let value = pair.any().map(|element| element.content).unwrap_or_default();
                 write!(f, "{separator}{attribute}={}", std::str::from_utf8(value).unwrap_or("?"))?;
                 separator = ",";

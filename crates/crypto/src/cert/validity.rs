@@ -41,10 +41,10 @@ impl Validity {
     /// # Errors
     /// [`InvalidValidity::Period`] for zero days, or an end beyond the year 9999.
     pub fn from_days(valid_from: OffsetDateTime, days: u64) -> Result<Self, InvalidValidity> {
-        let days = i64::try_from(days).ok().filter(|days| *days < 10_000 * 366).ok_or(InvalidValidity::Period)?;
-        let not_after = valid_from
-            .checked_add(Duration::seconds(days * 86_400 - 1))
-            .ok_or(InvalidValidity::Period)?;
+        let days =
+            i64::try_from(days).ok().filter(|days| *days < 10_000 * 366).ok_or(InvalidValidity::Period)?;
+        let not_after =
+            valid_from.checked_add(Duration::seconds(days * 86_400 - 1)).ok_or(InvalidValidity::Period)?;
         Self::new(valid_from, not_after)
     }
 
@@ -76,8 +76,14 @@ impl Validity {
 pub(crate) fn write_time(writer: &mut DerWriter, at: OffsetDateTime) {
     const UTC_TIME: u8 = 0x17;
     const GENERALIZED_TIME: u8 = 0x18;
-    let rest =
-        format!("{:02}{:02}{:02}{:02}{:02}Z", u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second());
+    let rest = format!(
+        "{:02}{:02}{:02}{:02}{:02}Z",
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    );
     if (1950..2050).contains(&at.year()) {
         writer.element(UTC_TIME, format!("{:02}{rest}", at.year() % 100).as_bytes());
     } else {
@@ -98,7 +104,8 @@ fn parse(text: &str) -> Option<OffsetDateTime> {
     if !text.is_ascii() {
         return None;
     }
-    if let Some(digits) = text.strip_suffix('Z').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit())) {
+    if let Some(digits) = text.strip_suffix('Z').filter(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         let (year, rest) = match digits.len() {
             12 => match number(&digits[..2])? {
                 year @ 69.. => (1900 + year, &digits[2..]),
@@ -196,9 +203,21 @@ mod tests {
         assert_eq!(parse_valid_from("690101000000Z"), Ok(datetime!(1969-01-01 0:00 UTC)));
         assert_eq!(parse_valid_from("680101000000Z"), Ok(datetime!(2068-01-01 0:00 UTC)));
         for text in [
-            "", "Z", "hello", "2022-04-12", "2022-13-12 15:30:45", "2022-04-12 25:30:45", "2022-04-12  5:30:45",
-            "2022-04-12T15:30:45.", "2022-04-12T15:30:45 1:30", "2022-04-12T15:30:45+", "22041215304Z", "é",
-            "2022-4-12 15:30:45", "2022-04-12T15:30:45+99:00", "9999-12-31T23:59:59-23:00",
+            "",
+            "Z",
+            "hello",
+            "2022-04-12",
+            "2022-13-12 15:30:45",
+            "2022-04-12 25:30:45",
+            "2022-04-12  5:30:45",
+            "2022-04-12T15:30:45.",
+            "2022-04-12T15:30:45 1:30",
+            "2022-04-12T15:30:45+",
+            "22041215304Z",
+            "é",
+            "2022-4-12 15:30:45",
+            "2022-04-12T15:30:45+99:00",
+            "9999-12-31T23:59:59-23:00",
         ] {
             assert!(parse_valid_from(text).is_err(), "{text}");
         }

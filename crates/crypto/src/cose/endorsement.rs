@@ -100,7 +100,10 @@ pub fn endorse_previous_service(
 
 /// The first transaction of the service that follows the one whose last transaction is `end`.
 pub(super) fn after(end: TxId) -> TxId {
-    TxId { view: View(end.view.0.saturating_add(RECOVERY_VIEWS)), seqno: SeqNo(end.seqno.0.saturating_add(1)) }
+    TxId {
+        view: View(end.view.0.saturating_add(RECOVERY_VIEWS)),
+        seqno: SeqNo(end.seqno.0.saturating_add(1)),
+    }
 }
 
 fn before(created: TxId) -> TxId {
@@ -162,7 +165,9 @@ mod base64_bytes {
         serializer.serialize_str(&STANDARD.encode(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         STANDARD.decode(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }

@@ -140,7 +140,9 @@ pub fn verify_endorsements(
         key = endorsement.key;
     }
     match range {
-        Some((begin, end)) if seqno < begin.seqno || seqno > end.seqno => Err(IdentityError::NotCovered(seqno)),
+        Some((begin, end)) if seqno < begin.seqno || seqno > end.seqno => {
+            Err(IdentityError::NotCovered(seqno))
+        }
         _ => Ok(key),
     }
 }

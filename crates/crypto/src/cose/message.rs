@@ -138,7 +138,12 @@ impl<'a> Sign1<'a> {
         self.verify_payload(key, payload, WhichAlgorithm::OfTheKey)
     }
 
-    fn verify_payload(&self, key: &PublicKey, payload: &[u8], which: WhichAlgorithm) -> Result<(), CoseError> {
+    fn verify_payload(
+        &self,
+        key: &PublicKey,
+        payload: &[u8],
+        which: WhichAlgorithm,
+    ) -> Result<(), CoseError> {
         let algorithm = self.algorithm()?;
         let mismatch = CoseError::AlgorithmMismatch(algorithm);
         match (key.kind(), algorithm) {
@@ -194,5 +199,6 @@ pub(super) fn digest_to_sign(hash: HashAlgorithm, protected: &[u8], payload: &[u
 fn bytes_to_sign(protected: &[u8], payload: &[u8]) -> Vec<u8> {
     let (protected_head, protected_len) = bytes_head(protected.len());
     let (payload_head, payload_len) = bytes_head(payload.len());
-    [CONTEXT, &protected_head[..protected_len], protected, NO_AAD, &payload_head[..payload_len], payload].concat()
+    [CONTEXT, &protected_head[..protected_len], protected, NO_AAD, &payload_head[..payload_len], payload]
+        .concat()
 }

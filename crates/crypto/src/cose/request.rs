@@ -1,6 +1,6 @@
 //! Signed requests of members (governance) and users (crypto 14).
 
-use super::{CoseError, Sign1, WhichAlgorithm, algorithm_of, label, ledger::text, sign1, Payload};
+use super::{CoseError, Payload, Sign1, WhichAlgorithm, algorithm_of, label, ledger::text, sign1};
 use crate::{
     cbor::{Item, Writer},
     key::{EcKeyPair, PublicKey},

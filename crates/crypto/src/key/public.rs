@@ -82,7 +82,8 @@ impl PublicKey {
             oid::EC_PUBLIC_KEY => {
                 // Named curves only; explicit parameters are a known attack.
                 let parameters = algorithm.any()?;
-                let curve = if parameters.tag == der::OID { Curve::from_oid(parameters.content) } else { None };
+                let curve =
+                    if parameters.tag == der::OID { Curve::from_oid(parameters.content) } else { None };
                 KeyKind::Ec(curve.ok_or(KeyError::Unsupported)?)
             }
             oid::RSA_ENCRYPTION => {

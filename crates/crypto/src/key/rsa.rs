@@ -140,8 +140,7 @@ impl RsaKeyPair {
         let mut writer = DerWriter::with_capacity(parts.n.len() * 5 + 64);
         writer.nested(der::SEQUENCE, |w| {
             w.unsigned(&[0]);
-            for number in
-                [&parts.n, &parts.e, &parts.d, &parts.p, &parts.q, &parts.dp, &parts.dq, &parts.qi]
+            for number in [&parts.n, &parts.e, &parts.d, &parts.p, &parts.q, &parts.dp, &parts.dq, &parts.qi]
             {
                 w.unsigned(number);
             }
@@ -187,7 +186,11 @@ impl RsaKeyPair {
     ///
     /// # Errors
     /// [`SignatureError::Invalid`] if the ciphertext was not made for this key and label.
-    pub fn oaep_decrypt(&self, label: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, SignatureError> {
+    pub fn oaep_decrypt(
+        &self,
+        label: &[u8],
+        ciphertext: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SignatureError> {
         let mut plaintext = Zeroizing::new(vec![0; self.decrypting.min_output_size()]);
         let length = self
             .decrypting
@@ -243,7 +246,11 @@ impl RsaKeyPair {
             .map_err(|_| SignatureError::Failed)
     }
 
-    fn sign_common(&self, encoding: &'static dyn RsaEncoding, message: &[u8]) -> Result<Vec<u8>, SignatureError> {
+    fn sign_common(
+        &self,
+        encoding: &'static dyn RsaEncoding,
+        message: &[u8],
+    ) -> Result<Vec<u8>, SignatureError> {
         let key = primitive::RsaKeyPair::from_pkcs8(&self.pkcs8).map_err(|_| SignatureError::WrongKey)?;
         let mut signature = vec![0; key.public_modulus_len()];
         key.sign(encoding, &aws_lc_rs::rand::SystemRandom::new(), message, &mut signature)
