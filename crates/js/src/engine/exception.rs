@@ -1,0 +1,103 @@
+//! What a script threw, in words.
+
+use super::value::Val;
+
+/// An uncaught exception.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptError {
+    /// `String(error)` for errors and primitives, JSON for other objects.
+    pub message: String,
+    /// The error's stack, one line per frame; none for values that are not errors.
+    pub stack: Option<String>,
+    /// The script ran out of time.
+    pub timed_out: bool,
+}
+
+impl ScriptError {
+    pub(super) fn of(exception: &Val<'_>, timed_out: bool) -> ScriptError {
+        if !exception.is_error() {
+            let text = if exception.is_object() {
+                exception.to_json().and_then(|json| json.to_text())
+            } else {
+                exception.to_text()
+            };
+            return match text {
+                Ok(message) => ScriptError { message, stack: None, timed_out },
+                Err(_) => ScriptError::unreadable(timed_out),
+            };
+        }
+        let stack = exception.get("stack").ok().filter(Val::is_string).and_then(|s| s.to_text().ok());
+        let message = exception.to_text();
+        ScriptError {
+            message: message.map_or_else(|_| "Error".to_owned(), |m| classic_message(&m)),
+            stack: stack.map(|s| classic_stack(&s)),
+            timed_out,
+        }
+    }
+
+    pub(super) fn unreadable(timed_out: bool) -> ScriptError {
+        ScriptError { message: "exception without text".to_owned(), stack: None, timed_out }
+    }
+
+    /// The message as answers and logs show it: a timeout has its own text.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        if self.timed_out { TIMEOUT_MESSAGE } else { &self.message }
+    }
+}
+
+impl std::fmt::Display for ScriptError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for ScriptError {}
+
+/// What a script that ran out of time is answered.
+pub(crate) const TIMEOUT_MESSAGE: &str = "Operation took too long to complete.";
+
+/// Clients know the texts of QuickJS; QuickJS-ng words one of them differently (applications specification,
+/// section 5.1).
+fn classic_message(message: &str) -> String {
+    if message == "RangeError: Maximum call stack size exceeded" {
+        "InternalError: stack overflow".to_owned()
+    } else {
+        message.to_owned()
+    }
+}
+
+/// Drops the column of each frame: `(/m.js:4:13)` becomes `(/m.js:4)`.
+fn classic_stack(stack: &str) -> String {
+    let mut out = String::with_capacity(stack.len());
+    for line in stack.split_inclusive('\n') {
+        let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
+        let (text, close) = text.strip_suffix(')').map_or((text, ""), |text| (text, ")"));
+        let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+        let kept = match text.rsplit_once(':') {
+            Some((rest, column)) if digits(column) => match rest.rsplit_once(':') {
+                Some((_, row)) if digits(row) => rest,
+                _ => text,
+            },
+            _ => text,
+        };
+        out.push_str(kept);
+        out.push_str(close);
+        out.push_str(end);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stacks_lose_their_columns() {
+        let ng = "    at f (/m.js:4:13)\n    at g (native)\n    at /x.js:2:1\n    at h (/a:b.js:7)\n";
+        assert_eq!(
+            classic_stack(ng),
+            "    at f (/m.js:4)\n    at g (native)\n    at /x.js:2\n    at h (/a:b.js:7)\n"
+        );
+    }
+}
