@@ -200,7 +200,7 @@ fn check(args: &BenchArgs) -> Result<(), String> {
     if args.threads == 0 || args.threads > args.connections {
         return Err("--threads must lie between 1 and the number of connections".to_owned());
     }
-    if args.rate.is_some_and(|rate| !(rate >= 0.1 && rate <= 1e7)) {
+    if args.rate.is_some_and(|rate| !(0.1..=1e7).contains(&rate)) {
         return Err("--rate must lie between 0.1 and 10000000 requests per second".to_owned());
     }
     Ok(())

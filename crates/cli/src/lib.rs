@@ -1,9 +1,18 @@
 //! The `ccf` command line as a library, so that tests, fuzz targets and `main` share it.
 //!
-//! One module per subcommand; [`terminal`], [`tls`] and [`units`] serve them all.
+//! One module per subcommand: [`sandbox`], [`ledger`], [`bench`], [`keys`], [`member`], [`node`]. The others serve them.
 #![forbid(unsafe_code)]
 
+pub mod app_bundle;
 pub mod bench;
+pub mod governance_client;
+pub mod http_client;
+pub mod identity;
+pub mod keys;
+pub mod ledger;
+pub mod member;
+pub mod node;
+pub mod sandbox;
 pub mod terminal;
 pub mod tls;
 pub mod units;

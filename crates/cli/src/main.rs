@@ -1,10 +1,13 @@
 //! `ccf`: one command line for developers, operators, members and auditors.
 #![forbid(unsafe_code)]
 
+use ccf_cli::{bench, keys, ledger, member, node, sandbox, terminal};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// The Confidential Consortium Framework in Rust
+///
+/// Start with: ccf sandbox
 #[derive(Parser)]
 #[command(name = "ccf", version, arg_required_else_help = true, propagate_version = true)]
 struct Cli {
@@ -14,7 +17,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Bench(ccf_cli::bench::BenchArgs),
+    Sandbox(sandbox::arguments::SandboxArgs),
+    Ledger(ledger::LedgerArgs),
+    Member(member::MemberArgs),
+    Keys(keys::KeysArgs),
+    Bench(bench::BenchArgs),
+    #[command(hide = true)]
+    Node(node::NodeArgs),
 }
 
 #[global_allocator]
@@ -22,10 +31,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Bench(args) => ccf_cli::bench::run(&args),
+        Command::Sandbox(args) => sandbox::run(&args),
+        Command::Ledger(args) => ledger::run(&args),
+        Command::Member(args) => member::run(&args),
+        Command::Keys(args) => keys::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Node(args) => Ok(node::run(&args)),
     };
     result.unwrap_or_else(|message| {
-        ccf_cli::terminal::note(format!("error: {message}"));
+        terminal::note(format!("error: {message}"));
         ExitCode::FAILURE
     })
 }

@@ -1,4 +1,5 @@
 //! Tests of the command line's library, in one binary.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod bench;
 mod test_server;

@@ -1,0 +1,398 @@
+//! `ccf sandbox`: from nothing to a governed, open service on this machine, in one command.
+//!
+//! It does what a consortium does, over the same HTTPS requests: nothing here reaches into the node.
+
+pub mod arguments;
+pub mod examples;
+pub mod interrupt;
+pub mod node_configuration;
+pub mod node_process;
+pub mod opening;
+pub mod workspace;
+
+use crate::{
+    app_bundle,
+    http_client::{HttpClient, Protocol},
+    identity::{Identity, IdentityFiles},
+    terminal,
+    tls::TlsFiles,
+};
+use arguments::SandboxArgs;
+use ccf_crypto::key::Curve;
+use ccf_governance::constitution::texts;
+use examples::Surroundings;
+use indicatif::ProgressBar;
+use interrupt::Interrupt;
+use node_configuration::NodeSettings;
+use node_process::{NodeProcess, NodeProgram};
+use opening::Opening;
+use serde_json::Value;
+use std::{
+    ffi::OsString,
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
+use time::{OffsetDateTime, macros::format_description};
+use workspace::Workspace;
+
+/// The application that is deployed when none is named.
+const BANK: [(&str, &str); 2] = [
+    ("app.json", include_str!("../../../samples/bank/app.json")),
+    ("bank.js", include_str!("../../../samples/bank/src/bank.js")),
+];
+const BANK_EXAMPLES: &str = include_str!("../../../samples/bank/examples.txt");
+
+/// Certificates of members and users live as long as a certificate usually does.
+const IDENTITY_DAYS: u64 = 365;
+
+/// The interface that clients use.
+const INTERFACE: &str = "primary_rpc_interface";
+
+/// What is deployed.
+struct Application {
+    /// For the text on the screen.
+    name: String,
+    /// The bundle, unless the application is part of the node program.
+    bundle: Option<Value>,
+    examples: Option<String>,
+}
+
+/// Members and users with their files.
+struct People {
+    members: Vec<Identity>,
+    users: Vec<Identity>,
+}
+
+/// Runs a sandbox until it is interrupted.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
+    let addresses = args.addresses()?;
+    let address = addresses.first().ok_or("no address")?;
+    let application = application(args)?;
+    let constitution = constitution(args)?;
+    let program = program(args)?;
+    must_be_free(address)?;
+    let interrupt = Interrupt::install().map_err(|e| format!("cannot watch for Ctrl-C: {e}"))?;
+
+    let workspace = Workspace::create(&args.workspace, addresses.len())?;
+    announce("Virtual mode enabled");
+    if workspace.replaced {
+        announce("An earlier sandbox in this workspace was replaced");
+    }
+    let (common, folder) = (&workspace.common, workspace.nodes.first().ok_or("no node")?);
+    let progress = terminal::spinner("Making keys and certificates");
+    let people = people(args, common)?;
+    let settings_files = write_inputs(folder, common, &people, &constitution)?;
+    let settings = NodeSettings {
+        index: 0,
+        rpc_address: address,
+        protocol: protocol(args),
+        constitution_files: &settings_files.constitution,
+        members: &settings_files.members,
+        signature_interval: args.signature_interval,
+        validity_days: args.validity_days,
+        ledger_chunk_bytes: args.ledger_chunk_bytes,
+        snapshot_tx_interval: args.snapshot_tx_interval,
+        worker_threads: args.worker_threads,
+    };
+    let configuration = serde_json::to_string_pretty(&settings.to_json()).map_err(|e| e.to_string())?;
+    write(&folder.join("0.config.json"), &configuration)?;
+
+    progress.suspend(|| announce(&format!("Starting {} CCF node(s)...", addresses.len())));
+    progress.set_message("Starting the node");
+    let level = if args.verbose { "debug" } else { "info" };
+    let mut node = NodeProcess::start(&program, folder, "0.config.json", level)?;
+    let opened = open(&mut node, &settings, &workspace, &people, &application, &interrupt, &progress);
+    progress.finish_and_clear();
+    let address = match opened {
+        Ok(address) => address,
+        Err(_) if interrupt.is_set() => return stop(node),
+        Err(reason) => return Err(format!("{reason}\nThe node's log: {}", node.log_file().display())),
+    };
+    print_ready(args, &address, &workspace, &people, &application, &node)?;
+    if args.verbose {
+        follow(node.log_file());
+    }
+    serve(args, &mut node, &interrupt)?;
+    stop(node)
+}
+
+/// Everything between the start of the process and an open service; returns the address that the node listens on.
+fn open(
+    node: &mut NodeProcess,
+    settings: &NodeSettings<'_>,
+    workspace: &Workspace,
+    people: &People,
+    application: &Application,
+    interrupt: &Interrupt,
+    progress: &ProgressBar,
+) -> Result<String, String> {
+    let interrupted = || interrupt.is_set();
+    node.wait_for_file(&settings.node_certificate_file(), interrupted)?;
+    let address = node.wait_for_address(&settings.rpc_addresses_file(), INTERFACE, interrupted)?;
+    let certificate = node.wait_for_file("service_cert.pem", interrupted)?;
+    let certificate_file = workspace.common.join("service_cert.pem");
+    write(&certificate_file, &certificate)?;
+
+    let files = TlsFiles { service_certificate: Some(certificate_file), identity: None };
+    let mut client = HttpClient::new(&address, &files, settings.protocol).map_err(|e| e.to_string())?;
+    let mut opening = Opening { client: &mut client, members: &people.members, interrupt };
+    opening.wait_until_part_of_network().map_err(|e| node.must_run().err().unwrap_or(e))?;
+    progress.set_message("Members acknowledge the service");
+    opening.activate_members()?;
+    progress.set_message("Members propose, vote and open the service");
+    let users = opening::set_users(&people.users);
+    if !users.is_empty() {
+        opening.decide("add the users", &users)?;
+    }
+    if let Some(bundle) = &application.bundle {
+        progress.set_message("Members deploy the application");
+        opening.decide("deploy the application", &[opening::set_js_app(bundle)])?;
+    }
+    opening.decide("open the service", &[opening::open_service(&certificate)])?;
+    opening.wait_until_open()?;
+    Ok(address)
+}
+
+fn application(args: &SandboxArgs) -> Result<Application, String> {
+    if let Some(package) = &args.package {
+        let name = package.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        return Ok(Application { name, bundle: None, examples: None });
+    }
+    let Some(folder) = &args.app else {
+        let metadata: Value = serde_json::from_str(BANK[0].1).map_err(|e| e.to_string())?;
+        let modules = serde_json::json!([{"name": BANK[1].0, "module": BANK[1].1}]);
+        let bundle = serde_json::json!({"metadata": metadata, "modules": modules});
+        return Ok(Application {
+            name: "samples/bank".to_owned(),
+            bundle: Some(bundle),
+            examples: Some(BANK_EXAMPLES.to_owned()),
+        });
+    };
+    let bundle = app_bundle::load(folder).map_err(|e| e.to_string())?;
+    let examples = fs::read_to_string(folder.join("examples.txt")).ok();
+    Ok(Application { name: folder.display().to_string(), bundle: Some(bundle), examples })
+}
+
+/// The constitution's files as (name, text), in order.
+fn constitution(args: &SandboxArgs) -> Result<Vec<(String, String)>, String> {
+    let files: Vec<PathBuf> = match &args.constitution_dir {
+        Some(folder) => {
+            let names = ["actions.js", "validate.js", "resolve.js", "apply.js"];
+            names.iter().map(|name| folder.join(name)).collect()
+        }
+        None => args.constitution.clone(),
+    };
+    if files.is_empty() {
+        return Ok(texts::SANDBOX
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect());
+    }
+    let read = |path: &PathBuf| {
+        let text = fs::read_to_string(path).map_err(|e| format!("constitution {}: {e}", path.display()))?;
+        let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok((name, text))
+    };
+    files.iter().map(read).collect()
+}
+
+fn program(args: &SandboxArgs) -> Result<NodeProgram, String> {
+    match &args.package {
+        Some(package) => {
+            let path = package.canonicalize().map_err(|e| format!("--package {}: {e}", package.display()))?;
+            Ok(NodeProgram { path, first_words: Vec::new() })
+        }
+        None => {
+            let path = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+            let first_words = ["node", "--stop-with-parent"].map(OsString::from).to_vec();
+            Ok(NodeProgram { path, first_words })
+        }
+    }
+}
+
+fn must_be_free(address: &str) -> Result<(), String> {
+    match TcpListener::bind(address) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(format!(
+            "{address} is in use by another program, perhaps another sandbox. Stop it, or choose another port: \
+             --node local://127.0.0.1:8001"
+        )),
+        Err(e) => Err(format!("cannot listen on {address}: {e}")),
+    }
+}
+
+fn people(args: &SandboxArgs, common: &Path) -> Result<People, String> {
+    let now = OffsetDateTime::now_utc();
+    let make = |kind: &str, count: u16, with_encryption_key: bool| -> Result<Vec<Identity>, String> {
+        (0..count)
+            .map(|index| {
+                let name = format!("{kind}{index}");
+                let identity =
+                    Identity::generate(&name, Curve::P384, with_encryption_key, now, IDENTITY_DAYS)
+                        .map_err(|e| e.to_string())?;
+                identity.write(common, &name).map_err(|e| e.to_string())?;
+                Ok(identity)
+            })
+            .collect()
+    };
+    Ok(People { members: make("member", args.members, true)?, users: make("user", args.users, false)? })
+}
+
+/// Names of the files beside a node's configuration.
+struct InputFiles {
+    constitution: Vec<String>,
+    members: Vec<(String, Option<String>)>,
+}
+
+/// Puts the files that the configuration names into the node's folder.
+fn write_inputs(
+    folder: &Path,
+    common: &Path,
+    people: &People,
+    constitution: &[(String, String)],
+) -> Result<InputFiles, String> {
+    let mut members = Vec::new();
+    for (index, member) in people.members.iter().enumerate() {
+        let names = IdentityFiles::new(Path::new(""), &format!("member{index}"));
+        copy(&common.join(&names.certificate), &folder.join(&names.certificate))?;
+        let mut encryption_key = None;
+        if member.encryption_key.is_some() {
+            copy(&common.join(&names.encryption_public_key), &folder.join(&names.encryption_public_key))?;
+            encryption_key = Some(names.encryption_public_key.to_string_lossy().into_owned());
+        }
+        members.push((names.certificate.to_string_lossy().into_owned(), encryption_key));
+    }
+    let mut names = Vec::new();
+    for (index, (name, text)) in constitution.iter().enumerate() {
+        // Two files of different folders may have the same name.
+        let name = format!("constitution_{index}_{name}");
+        write(&folder.join(&name), text)?;
+        names.push(name);
+    }
+    Ok(InputFiles { constitution: names, members })
+}
+
+fn print_ready(
+    args: &SandboxArgs,
+    address: &str,
+    workspace: &Workspace,
+    people: &People,
+    application: &Application,
+    node: &NodeProcess,
+) -> Result<(), String> {
+    let common = shown(&workspace.common);
+    let ids = |list: &[Identity], id: fn(&Identity) -> String| list.iter().map(id).collect::<Vec<String>>();
+    let surroundings = Surroundings {
+        address,
+        common: &common,
+        members: &ids(&people.members, |member| member.certificate.member_id().to_string()),
+        users: &ids(&people.users, |user| user.certificate.user_id().to_string()),
+    };
+    announce("Started CCF network with the following nodes:");
+    announce(&format!("  Node [0] = https://{address}"));
+    announce(&format!("  Process {}, log {}", node.id(), shown(&node.log_file()).display()));
+    let package = args.package.as_ref().map_or("js_generic", |_| application.name.as_str());
+    announce(&format!("You can now issue business transactions to the {package} application"));
+    if application.bundle.is_some() {
+        announce(&format!("Loaded JS application: {}", application.name));
+    }
+    announce(&format!("Keys and certificates have been copied to the common folder: {}", common.display()));
+    for (kind, list) in [("member", surroundings.members), ("user", surroundings.users)] {
+        for (index, id) in list.iter().enumerate() {
+            announce(&format!("  {kind}{index}_cert.pem, {kind}{index}_privk.pem   {id}"));
+        }
+    }
+    announce("Try:");
+    terminal::say("");
+    let mut lines = match (&application.examples, &application.bundle) {
+        (Some(text), _) => examples::curl_lines(text, &surroundings)?,
+        (None, Some(bundle)) => examples::made_up(bundle, &surroundings),
+        (None, None) => Vec::new(),
+    };
+    lines.push("# The service, and what is committed".to_owned());
+    lines.push(surroundings.curl("", "GET", "/node/network", None));
+    lines.push(surroundings.curl("", "GET", "/app/commit", None));
+    for line in lines {
+        terminal::say(line);
+    }
+    terminal::say("");
+    announce("Press Ctrl+C to shutdown the network");
+    Ok(())
+}
+
+/// Waits for the end, and looks after the node meanwhile.
+fn serve(args: &SandboxArgs, node: &mut NodeProcess, interrupt: &Interrupt) -> Result<(), String> {
+    let since = Instant::now();
+    while !interrupt.is_set() {
+        node.must_run()?;
+        if args.auto_shutdown && since.elapsed() >= args.auto_shutdown_delay {
+            break;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn stop(node: NodeProcess) -> Result<ExitCode, String> {
+    announce("Stopping all CCF nodes...");
+    let ledger = node.log_file().with_file_name("0.ledger");
+    node.stop()?;
+    announce("All CCF nodes stopped.");
+    if ledger.is_dir() {
+        announce(&format!("Verify the ledger: ccf ledger verify {}", shown(&ledger).display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what the node writes to its log from now on.
+fn follow(path: PathBuf) {
+    thread::spawn(move || {
+        let Ok(file) = fs::File::open(path) else { return };
+        let mut reader = BufReader::new(file);
+        let mut line = String::new();
+        loop {
+            match reader.read_line(&mut line) {
+                Ok(0) => thread::sleep(Duration::from_millis(100)),
+                // A line may arrive in parts.
+                Ok(_) if line.ends_with('\n') => {
+                    terminal::say(line.trim_end());
+                    line.clear();
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    });
+}
+
+fn announce(text: &str) {
+    let format = format_description!("[hour]:[minute]:[second].[subsecond digits:3]");
+    let now = OffsetDateTime::now_utc().format(format).unwrap_or_default();
+    terminal::say(format!("[{now}] {text}"));
+}
+
+fn protocol(args: &SandboxArgs) -> Protocol {
+    if args.http2 { Protocol::Http2 } else { Protocol::Http1 }
+}
+
+/// `path` from the current folder, when it lies below it.
+fn shown(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    here.ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).to_owned()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), String> {
+    fs::copy(from, to).map(|_| ()).map_err(|e| format!("{}: {e}", to.display()))
+}

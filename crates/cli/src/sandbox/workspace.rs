@@ -1,0 +1,81 @@
+//! The folders a sandbox writes: one per node, and `sandbox_common` with what people need.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// In each of our folders, so that nothing of anybody else is ever replaced.
+const MARKER: &str = ".ccf-sandbox";
+
+/// The folders of a sandbox, freshly made.
+#[derive(Clone, Debug)]
+pub struct Workspace {
+    /// Keys and certificates for people.
+    pub common: PathBuf,
+    /// Working folders of the nodes.
+    pub nodes: Vec<PathBuf>,
+    /// Whether an earlier sandbox's folders were replaced.
+    pub replaced: bool,
+}
+
+impl Workspace {
+    /// Makes the folders in `root`, replacing those of an earlier sandbox.
+    ///
+    /// # Errors
+    /// A sentence for the user, also when a folder is in the way that no sandbox has made.
+    pub fn create(root: &Path, nodes: usize) -> Result<Self, String> {
+        let root = match fs::create_dir_all(root).and_then(|()| root.canonicalize()) {
+            Ok(root) => root,
+            Err(e) => return Err(format!("cannot make the folder {}: {e}", root.display())),
+        };
+        let mut workspace =
+            Workspace { common: root.join("sandbox_common"), nodes: Vec::new(), replaced: false };
+        workspace.nodes = (0..nodes).map(|index| root.join(format!("sandbox_{index}"))).collect();
+        for folder in std::iter::once(&workspace.common).chain(&workspace.nodes) {
+            workspace.replaced |= make(folder)?;
+        }
+        Ok(workspace)
+    }
+}
+
+fn make(folder: &Path) -> Result<bool, String> {
+    let fail = |e: io::Error| format!("cannot make the folder {}: {e}", folder.display());
+    let existed = folder.exists();
+    if existed {
+        if !folder.join(MARKER).is_file() {
+            return Err(format!(
+                "{} exists and was not made by a sandbox; move it away or choose another folder with --workspace",
+                folder.display()
+            ));
+        }
+        fs::remove_dir_all(folder).map_err(fail)?;
+    }
+    fs::create_dir_all(folder).map_err(fail)?;
+    let marker = "Made by `ccf sandbox`. The next sandbox in this workspace replaces this folder.\n";
+    fs::write(folder.join(MARKER), marker).map_err(fail)?;
+    Ok(existed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sandboxs_own_folders_are_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("deep/workspace");
+        let first = Workspace::create(&path, 1).unwrap();
+        assert!(!first.replaced);
+        fs::write(first.common.join("user0_cert.pem"), "x").unwrap();
+        let second = Workspace::create(&path, 1).unwrap();
+        assert!(second.replaced);
+        assert!(!second.common.join("user0_cert.pem").exists());
+
+        let foreign = tempfile::tempdir().unwrap();
+        fs::create_dir(foreign.path().join("sandbox_0")).unwrap();
+        fs::write(foreign.path().join("sandbox_0/precious"), "x").unwrap();
+        assert!(Workspace::create(foreign.path(), 1).unwrap_err().contains("--workspace"));
+        assert!(foreign.path().join("sandbox_0/precious").exists());
+    }
+}
