@@ -4,6 +4,7 @@
 //! dropped, have no readable `Debug`, and leave the process only through the functions named `to_pkcs8_*` and
 //! their like, which return wiping buffers.
 
+mod agreement;
 mod ec;
 mod edwards;
 mod pair;
@@ -11,6 +12,7 @@ mod public;
 mod rsa;
 mod signature;
 
+pub use agreement::{AgreementError, EphemeralKey};
 pub use ec::EcKeyPair;
 pub use edwards::{Ed25519KeyPair, X25519KeyPair};
 pub use pair::KeyPair;

@@ -286,6 +286,9 @@ impl Decoder {
         let line = &self.buffer[at.clone()];
         let split = head::split_header_line(line);
         self.check_header_size(line, split)?;
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err(self.malformed(Malformed::FoldedHeader, at.start));
+        }
         let Some((colon, value_start)) = split else {
             let bad = BadLine { reason: Malformed::HeaderName, at: line.len() };
             return Err(self.bad_line(bad, at.start));

@@ -89,8 +89,7 @@ pub(super) fn parse_header_line(line: &[u8], colon: usize, value_start: usize) -
     }
     if name.is_empty() || classes & CLASS_BAD != 0 {
         let at = name.iter().position(|&b| NAME_CLASS[usize::from(b)] & CLASS_BAD != 0).unwrap_or(0);
-        let folded = matches!(name.first(), Some(b' ' | b'\t'));
-        return Err(BadLine::new(if folded { Malformed::FoldedHeader } else { Malformed::HeaderName }, at));
+        return Err(BadLine::new(Malformed::HeaderName, at));
     }
     let value = line.get(value_start..).unwrap_or_default();
     let mut bad = false;
@@ -234,7 +233,7 @@ mod tests {
             (&b": v"[..], Malformed::HeaderName),
             (b"a : v", Malformed::HeaderName),
             (b"a b: v", Malformed::HeaderName),
-            (b" a: v", Malformed::FoldedHeader),
+            (b" a: v", Malformed::HeaderName),
             (b"\xc3: v", Malformed::HeaderName),
             (b"a: \x00", Malformed::HeaderValue),
             (b"a: b\rc", Malformed::HeaderValue),

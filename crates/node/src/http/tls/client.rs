@@ -3,6 +3,7 @@
 //! policies decide per request.
 
 use super::provider::provider;
+use ccf_crypto::cert::Certificate;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -11,7 +12,6 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// Accepts any client certificate whose key the client holds.
 #[derive(Debug)]
@@ -39,8 +39,7 @@ impl AnyClient {
         curve_is_fixed: bool,
     ) -> Result<HandshakeSignatureValid, Error> {
         let certificate = parse(certificate)?;
-        let key = &certificate.tbs_certificate.subject_pki;
-        let key_algorithm = algorithm_content(key.raw).ok_or(CertificateError::BadEncoding)?;
+        let (key_algorithm, key) = split_key(certificate.spki_der()).ok_or(CertificateError::BadEncoding)?;
         let candidates = self
             .algorithms
             .mapping
@@ -55,27 +54,31 @@ impl AnyClient {
             .find(|a| a.public_key_alg_id().as_ref() == key_algorithm)
             .ok_or_else(|| CertificateError::Other(OtherError(Arc::new(KeyDoesNotFit))))?;
         algorithm
-            .verify_signature(&key.subject_public_key.data, message, signed.signature())
+            .verify_signature(key, message, signed.signature())
             .map_err(|_| CertificateError::BadSignature)?;
         Ok(HandshakeSignatureValid::assertion())
     }
 }
 
-fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, CertificateError> {
-    match X509Certificate::from_der(der) {
-        Ok(([], certificate)) => Ok(certificate),
-        _ => Err(CertificateError::BadEncoding),
-    }
+fn parse(der: &CertificateDer<'_>) -> Result<Certificate, CertificateError> {
+    Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding)
 }
 
-/// The content of the AlgorithmIdentifier that begins a SubjectPublicKeyInfo: the form in which the
-/// signature algorithms name their keys.
-fn algorithm_content(spki: &[u8]) -> Option<&[u8]> {
-    sequence_content(sequence_content(spki)?)
+/// Splits a SubjectPublicKeyInfo into the content of its AlgorithmIdentifier, which is how the signature
+/// algorithms name their keys, and the key's bits.
+fn split_key(spki: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (SEQUENCE, content, []) = read_value(spki)? else { return None };
+    let (SEQUENCE, algorithm, rest) = read_value(content)? else { return None };
+    let (BIT_STRING, bits, []) = read_value(rest)? else { return None };
+    // The first byte counts the unused bits of the last one.
+    Some((algorithm, bits.strip_prefix(&[0])?))
 }
 
-/// The content of the DER SEQUENCE at the start of `der`.
-fn sequence_content(der: &[u8]) -> Option<&[u8]> {
+const SEQUENCE: u8 = 0x30;
+const BIT_STRING: u8 = 0x03;
+
+/// Tag, content and what follows of the DER value at the start of `der`.
+fn read_value(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
@@ -84,7 +87,8 @@ fn sequence_content(der: &[u8]) -> Option<&[u8]> {
         0x82 => (usize::from(u16::from_be_bytes([*rest.first()?, *rest.get(1)?])), rest.get(2..)?),
         _ => return None,
     };
-    if tag == 0x30 { rest.get(..length) } else { None }
+    let (content, after) = rest.split_at_checked(length)?;
+    Some((tag, content, after))
 }
 
 impl ClientCertVerifier for AnyClient {
