@@ -24,7 +24,7 @@ pub use encode::{DomainEncoder, EntryContext, SealError, SealedEntry, seal};
 pub use frame::{EntryHeader, Flags, HEADER_BYTES};
 pub use records::{Record, Records};
 
-pub(crate) use frame::{PUBLIC_AT, TAG_BYTES};
+pub(crate) use frame::{Frame, PUBLIC_AT, TAG_BYTES};
 
 use ccf_types::{Digest, TxId};
 

@@ -12,6 +12,7 @@ pub mod evidence;
 pub mod files;
 pub mod limits;
 pub mod merkle;
+pub mod receipt;
 pub mod secrets;
 pub mod signature;
 pub mod snapshot;

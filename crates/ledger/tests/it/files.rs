@@ -1,1 +1,462 @@
-//! Chunk files.
+//! Chunk files: the bytes of the specification, crashes at every byte, and every operation against a model.
+
+use ccf_ledger::{
+    entry::Flags,
+    files::{
+        Block, ChunkName, ChunkPath, ChunkReader, FileError, LedgerReader, LedgerWriter, Notice, list_chunks,
+        require_fresh,
+    },
+    secrets::LedgerSecret,
+};
+use ccf_types::SeqNo;
+use proptest::prelude::*;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::support::{Golden, hex, secret, small_entry};
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// An entry, and whether it is a signature.
+type Item = (Vec<u8>, bool);
+
+fn entry(secret: &LedgerSecret, seqno: u64, flags: Flags, salt: u8) -> Item {
+    let value = vec![salt; usize::from(salt) % 40];
+    (small_entry(secret, seqno, flags, &value).bytes, flags.contains(Flags::CHUNK_AFTER))
+}
+
+fn open(directory: &Path) -> LedgerWriter {
+    LedgerWriter::open(directory, &[], &mut Vec::new()).expect("opens")
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(directory)
+        .expect("readable")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("text"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Name and bytes of every file.
+fn image(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+    names(directory)
+        .into_iter()
+        .map(|name| (name.clone(), fs::read(directory.join(name)).expect("readable")))
+        .collect()
+}
+
+fn read_all(directory: &Path) -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
+    let mut block = Block::default();
+    for chunk in list_chunks(directory).expect("listed") {
+        let mut reader = ChunkReader::open(&chunk).expect("opens");
+        while reader.next_block(&mut block).expect("well formed") {
+            entries.extend(block.entries().map(|(_, _, bytes)| bytes.to_vec()));
+        }
+    }
+    entries
+}
+
+fn append_all(writer: &mut LedgerWriter, items: &[Item]) {
+    for (bytes, committable) in items {
+        writer.append(bytes, *committable).expect("appends");
+    }
+}
+
+/// V15: real chunk files, their tables and flags.
+#[test]
+fn v15_real_chunks_read_as_specified() {
+    let golden = Golden::unpack("acme_containing_service");
+    let bytes = fs::read(golden.ledger().join("ledger_3-13.committed")).expect("there");
+    assert_eq!(bytes.len(), 23932);
+    assert_eq!(hex::encode(&bytes[..8]), "505d000000000000");
+    let table = [8u32, 6208, 8248, 14452, 16488, 16843, 18915, 19976, 20331, 21392, 21747];
+    let path = golden.ledger().join("ledger_3-13.committed");
+    let name = ChunkName::committed(SeqNo(3), SeqNo(13), false);
+    let mut reader = ChunkReader::open(&ChunkPath { name, path }).expect("opens");
+    assert!(reader.is_complete());
+    let mut block = Block::default();
+    assert!(reader.next_block(&mut block).expect("well formed"));
+    let offsets: Vec<_> =
+        block.entries().map(|(_, offset, _)| u32::try_from(offset).expect("small")).collect();
+    assert_eq!(offsets, table);
+    reader.check_table(&offsets).expect("its own table");
+    assert!(reader.check_table(&offsets[1..]).is_err());
+    assert!(!reader.next_block(&mut block).expect("the end"));
+    assert_eq!(bytes[21747..21749], hex("0101"));
+}
+
+/// Real entries, written again, give the files they came from, to the byte.
+#[test]
+fn rewriting_a_real_ledger_reproduces_its_files() {
+    let golden = Golden::unpack("acme_containing_service");
+    let target = tempfile::tempdir().expect("temporary");
+    let mut writer = open(target.path());
+    let committed = SeqNo(20);
+    for bytes in read_all(&golden.ledger()) {
+        let flags = bytes[1];
+        writer.append(&bytes, flags == 1).expect("appends");
+    }
+    writer.flush().expect("flushes");
+    writer.commit(committed).expect("commits");
+    assert_eq!((writer.last(), writer.committed()), (SeqNo(22), committed));
+    assert_eq!(image(target.path()), image(&golden.ledger()));
+}
+
+/// Kill at every byte of an append or of a completion: what is there afterwards is all whole entries, or the complete
+/// file, and never an error.
+#[test]
+fn a_crash_at_any_byte_is_survived() {
+    let secret = secret(KEY, 1);
+    let items: Vec<_> = (1..=3)
+        .map(|n| entry(&secret, n, if n == 3 { Flags::CHUNK_AFTER } else { Flags::NONE }, 20 + n as u8))
+        .collect();
+    let whole = tempfile::tempdir().expect("temporary");
+    append_all(&mut open(whole.path()), &items);
+    let complete = fs::read(whole.path().join("ledger_1")).expect("there");
+    let table_at = complete.len() - 12;
+    let mut states: Vec<Vec<u8>> = (0..=complete.len())
+        .map(|len| {
+            // Entries and table are written with T = 0.
+            let mut bytes = complete[..len].to_vec();
+            bytes.iter_mut().take(8).for_each(|byte| *byte = 0);
+            bytes
+        })
+        .collect();
+    for written in 0..8 {
+        let mut bytes = complete.clone();
+        bytes[written..8].fill(0);
+        states.push(bytes);
+    }
+    for state in &states {
+        let directory = tempfile::tempdir().expect("temporary");
+        fs::write(directory.path().join("ledger_1"), state).expect("written");
+        let mut writer = open(directory.path());
+        let ends = [0, 8 + items[0].0.len(), 8 + items[0].0.len() + items[1].0.len(), table_at];
+        let expected = ends.iter().filter(|end| **end > 8 && **end <= state.len()).count();
+        assert_eq!(writer.last(), SeqNo(expected as u64), "{} bytes", state.len());
+        // Going on from there gives the same file again.
+        append_all(&mut writer, &items[expected..]);
+        if expected < 3 {
+            assert_eq!(image(directory.path())["ledger_1"], complete);
+        }
+    }
+    let directory = tempfile::tempdir().expect("temporary");
+    fs::write(directory.path().join("ledger_1"), &complete).expect("written");
+    let mut writer = open(directory.path());
+    writer.commit(SeqNo(3)).expect("commits");
+    assert_eq!(names(directory.path()), ["ledger_1-3.committed"]);
+}
+
+#[test]
+fn opening_sets_aside_what_must_not_be_read() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let path = |name: &str| directory.path().join(name);
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &[entry(&secret, 1, Flags::NONE, 1), entry(&secret, 2, Flags::CHUNK_AFTER, 2)]);
+    writer.commit(SeqNo(2)).expect("commits");
+    append_all(&mut writer, &[entry(&secret, 3, Flags::NONE, 3)]);
+    writer.flush().expect("flushes");
+    drop(writer);
+    fs::copy(path("ledger_3"), path("ledger_3.recovery")).expect("copied");
+    fs::copy(path("ledger_1-2.committed"), path("ledger_1-2")).expect("copied");
+    fs::write(path("ledger_4-x"), b"?").expect("written");
+    fs::write(path("ledger_4"), [0; 8]).expect("written");
+    fs::write(path("notes.txt"), b"mine").expect("written");
+    fs::write(path("ledger_1-2.committed_prefix"), b"mine").expect("written");
+    let mut notices = Vec::new();
+    let writer = LedgerWriter::open(directory.path(), &[], &mut notices).expect("opens");
+    assert_eq!((writer.last(), writer.committed()), (SeqNo(3), SeqNo(2)));
+    assert_eq!(
+        names(directory.path()),
+        [
+            "ledger_1-2.committed",
+            "ledger_1-2.committed_prefix",
+            "ledger_1-2.ignored",
+            "ledger_3",
+            "ledger_3.recovery.ignored",
+            "ledger_4-x.ignored",
+            "notes.txt"
+        ]
+    );
+    assert_eq!(notices.len(), 4);
+    assert!(notices.contains(&Notice::DeletedEmpty(path("ledger_4"))));
+}
+
+#[test]
+fn read_only_directories_count_and_must_exist() {
+    let secret = secret(KEY, 1);
+    let (old, new) = (tempfile::tempdir().expect("temporary"), tempfile::tempdir().expect("temporary"));
+    let items = [entry(&secret, 1, Flags::NONE, 1), entry(&secret, 2, Flags::CHUNK_AFTER, 2)];
+    let mut writer = open(old.path());
+    append_all(&mut writer, &items);
+    writer.commit(SeqNo(2)).expect("commits");
+    let read_only = [old.path().to_owned()];
+    let mut writer = LedgerWriter::open(new.path(), &read_only, &mut Vec::new()).expect("opens");
+    assert_eq!((writer.last(), writer.committed()), (SeqNo(2), SeqNo(2)));
+    let third = entry(&secret, 3, Flags::NONE, 3);
+    append_all(&mut writer, std::slice::from_ref(&third));
+    let range = writer.read_range(SeqNo(1), SeqNo(9), 1 << 20).expect("reads").expect("there");
+    let all: Vec<_> = items.iter().chain([&third]).map(|item| item.0.as_slice()).collect();
+    assert_eq!(range.entries().map(|(_, bytes)| bytes).collect::<Vec<_>>(), all);
+    assert_eq!((range.from, range.to()), (SeqNo(1), SeqNo(3)));
+
+    let missing = [PathBuf::from("/nonexistent/ledger")];
+    assert!(matches!(LedgerWriter::open(new.path(), &missing, &mut Vec::new()), Err(FileError::Io { .. })));
+    let empty = tempfile::tempdir().expect("temporary");
+    require_fresh(empty.path(), &[]).expect("empty");
+    require_fresh(&empty.path().join("absent"), &[empty.path().to_owned()]).expect("absent");
+    assert!(matches!(require_fresh(new.path(), &[]), Err(FileError::NotEmpty(_))));
+    assert!(matches!(require_fresh(empty.path(), &read_only), Err(FileError::NotEmpty(_))));
+}
+
+#[test]
+fn misuse_is_refused_and_stops_the_writer() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    let (bytes, _) = entry(&secret, 1, Flags::CHUNK_AFTER, 1);
+    assert!(matches!(writer.append(&bytes, false), Err(FileError::ChunkEnd(SeqNo(1)))));
+    assert!(matches!(writer.append(&bytes, true), Err(FileError::Poisoned)));
+    let mut writer = open(directory.path());
+    assert!(matches!(writer.append(&bytes[1..], true), Err(FileError::BadEntry { .. })));
+    let mut writer = open(directory.path());
+    fs::write(directory.path().join("ledger_1"), b"").expect("written");
+    assert!(matches!(writer.append(&bytes, true), Err(FileError::Exists(_))));
+    fs::remove_dir_all(directory.path()).expect("removed");
+    assert!(matches!(writer.flush(), Err(FileError::Poisoned)));
+}
+
+/// A recovered service: flag `before`, names with `.recovery`, which vanish when the service opens.
+#[test]
+fn recovery_files_get_their_names_when_the_service_opens() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &[entry(&secret, 1, Flags::CHUNK_AFTER, 1), entry(&secret, 2, Flags::NONE, 2)]);
+    append_all(&mut writer, &[entry(&secret, 3, Flags::NONE, 3)]);
+    writer.truncate(SeqNo(2)).expect("truncates");
+    writer.begin_recovery(SeqNo(2));
+    append_all(
+        &mut writer,
+        &[entry(&secret, 3, Flags::CHUNK_BEFORE, 4), entry(&secret, 4, Flags::CHUNK_AFTER, 5)],
+    );
+    assert_eq!(names(directory.path()), ["ledger_1", "ledger_2", "ledger_3.recovery"]);
+    writer.commit(SeqNo(4)).expect("commits");
+    append_all(&mut writer, &[entry(&secret, 5, Flags::NONE, 6)]);
+    assert_eq!(
+        names(directory.path()),
+        [
+            "ledger_1-1.committed",
+            "ledger_2-2.committed",
+            "ledger_3-4.committed.recovery",
+            "ledger_5.recovery"
+        ]
+    );
+    let range = writer.read_range(SeqNo(1), SeqNo(5), 1 << 20).expect("reads").expect("there");
+    assert_eq!(range.to(), SeqNo(5));
+    writer.finish_recovery().expect("renames");
+    assert_eq!(
+        names(directory.path()),
+        ["ledger_1-1.committed", "ledger_2-2.committed", "ledger_3-4.committed", "ledger_5"]
+    );
+    append_all(&mut writer, &[entry(&secret, 6, Flags::CHUNK_AFTER, 7)]);
+    writer.commit(SeqNo(6)).expect("commits");
+    assert!(names(directory.path()).contains(&"ledger_5-6.committed".to_owned()));
+    assert_eq!(read_all(directory.path()).len(), 6);
+}
+
+/// Twelve entries in chunks of three, the last two not signed.
+fn chunks_of_three(secret: &LedgerSecret) -> Vec<Item> {
+    (1..=11)
+        .map(|n| entry(secret, n, if n % 3 == 0 { Flags::CHUNK_AFTER } else { Flags::NONE }, n as u8))
+        .collect()
+}
+
+#[test]
+fn replay_of_the_same_entries_changes_nothing() {
+    let secret = secret(KEY, 1);
+    let items = chunks_of_three(&secret);
+    for from in [0, 3, 6] {
+        let directory = tempfile::tempdir().expect("temporary");
+        let mut writer = open(directory.path());
+        append_all(&mut writer, &items);
+        writer.commit(SeqNo(9)).expect("commits");
+        writer.flush().expect("flushes");
+        let before = image(directory.path());
+        drop(writer);
+        let mut writer = open(directory.path());
+        writer.init(SeqNo(from), None).expect("begins");
+        assert_eq!((writer.last(), writer.committed()), (SeqNo(from), SeqNo(from)));
+        append_all(&mut writer, &items[from as usize..]);
+        writer.flush().expect("flushes");
+        writer.commit(SeqNo(9)).expect("commits");
+        assert_eq!(image(directory.path()), before, "from {from}");
+    }
+}
+
+#[test]
+fn replay_that_diverges_continues_with_the_new_entries() {
+    let secret = secret(KEY, 1);
+    let items = chunks_of_three(&secret);
+    for at in 1..=11u64 {
+        let directory = tempfile::tempdir().expect("temporary");
+        let mut writer = open(directory.path());
+        append_all(&mut writer, &items);
+        writer.commit(SeqNo(9)).expect("commits");
+        drop(writer);
+        let mut other = items.clone();
+        for n in at..=11 {
+            let flags = if n % 3 == 0 { Flags::CHUNK_AFTER } else { Flags::NONE };
+            other[n as usize - 1] = entry(&secret, n, flags, 100 + n as u8);
+        }
+        let mut writer = open(directory.path());
+        writer.init(SeqNo(0), None).expect("begins");
+        append_all(&mut writer, &other[..at as usize]);
+        writer.flush().expect("flushes");
+        let kept = read_all(directory.path());
+        assert_eq!(
+            kept,
+            other[..at as usize].iter().map(|item| item.0.clone()).collect::<Vec<_>>(),
+            "at {at}"
+        );
+        append_all(&mut writer, &other[at as usize..]);
+        writer.flush().expect("flushes");
+        writer.commit(SeqNo(9)).expect("commits");
+        let fresh = tempfile::tempdir().expect("temporary");
+        let mut expected = open(fresh.path());
+        append_all(&mut expected, &other);
+        expected.flush().expect("flushes");
+        expected.commit(SeqNo(9)).expect("commits");
+        assert_eq!(image(directory.path()), image(fresh.path()), "at {at}");
+    }
+}
+
+/// A joiner with a snapshot beyond what its disk holds: the gap stays, nothing on disk is reused.
+#[test]
+fn a_snapshot_beyond_the_ledger_leaves_a_gap() {
+    let secret = secret(KEY, 1);
+    let items = chunks_of_three(&secret);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &items[..5]);
+    writer.flush().expect("flushes");
+    drop(writer);
+    let mut writer = open(directory.path());
+    writer.init(SeqNo(9), None).expect("begins");
+    append_all(&mut writer, &items[9..]);
+    writer.flush().expect("flushes");
+    assert_eq!(names(directory.path()), ["ledger_1", "ledger_10", "ledger_4"]);
+    let range = writer.read_range(SeqNo(10), SeqNo(11), 1 << 20).expect("reads").expect("there");
+    assert_eq!(range.to(), SeqNo(11));
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Append { salt: u8, signature: bool, cut: bool },
+    Flush,
+    Truncate(prop::sample::Index),
+    Commit(prop::sample::Index),
+    Reopen,
+    Read(prop::sample::Index, prop::sample::Index, u16),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        8 => (any::<u8>(), any::<bool>(), any::<bool>())
+            .prop_map(|(salt, signature, cut)| Op::Append { salt, signature, cut }),
+        1 => Just(Op::Flush),
+        2 => index().prop_map(Op::Truncate),
+        2 => index().prop_map(Op::Commit),
+        1 => Just(Op::Reopen),
+        2 => (index(), index(), 0u16..2000).prop_map(|(from, to, max)| Op::Read(from, to, max)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Against a vector of entries.
+    #[test]
+    fn equals_a_vector_of_entries(ops in prop::collection::vec(op(), 0..60)) {
+        let secret = secret(KEY, 1);
+        let directory = tempfile::tempdir().expect("temporary");
+        let mut writer = open(directory.path());
+        let mut model: Vec<Item> = Vec::new();
+        let mut committed = 0usize;
+        for op in ops {
+            match op {
+                Op::Append { salt, signature, cut } => {
+                    let flags = if signature && cut { Flags::CHUNK_AFTER } else { Flags::NONE };
+                    let (bytes, _) = entry(&secret, model.len() as u64 + 1, flags, salt);
+                    model.push((bytes, signature));
+                    let (bytes, committable) = model.last().expect("just pushed");
+                    prop_assert_eq!(writer.append(bytes, *committable).expect("appends"), SeqNo(model.len() as u64));
+                }
+                Op::Flush => writer.flush().expect("flushes"),
+                Op::Truncate(at) => {
+                    let at = committed + at.index(model.len() - committed + 1);
+                    writer.truncate(SeqNo(at as u64)).expect("truncates");
+                    // With nothing in the ledger a truncation only says where it begins.
+                    if !model.is_empty() {
+                        model.truncate(at);
+                    }
+                }
+                Op::Commit(at) => {
+                    let signed: Vec<_> = (committed + 1..=model.len()).filter(|n| model[n - 1].1).collect();
+                    if !signed.is_empty() {
+                        committed = signed[at.index(signed.len())];
+                        writer.commit(SeqNo(committed as u64)).expect("commits");
+                    }
+                }
+                Op::Reopen => {
+                    writer.flush().expect("flushes");
+                    writer = open(directory.path());
+                    // Only whole committed files are remembered as committed.
+                    prop_assert!(writer.committed().0 <= committed as u64);
+                    committed = usize::try_from(writer.committed().0).expect("small");
+                }
+                Op::Read(from, to, max) => {
+                    let from = 1 + from.index(model.len() + 1);
+                    let to = from + to.index(10);
+                    let mut size = 0;
+                    let fits: Vec<_> = model
+                        .iter()
+                        .skip(from - 1)
+                        .take(to - from + 1)
+                        .take_while(|item| { size += item.0.len(); size <= usize::from(max) })
+                        .map(|item| item.0.clone())
+                        .collect();
+                    let range: Vec<Vec<u8>> = writer
+                        .read_range(SeqNo(from as u64), SeqNo(to as u64), max.into())
+                        .expect("reads")
+                        .map(|range| range.entries().map(|(_, bytes)| bytes.to_vec()).collect())
+                        .unwrap_or_default();
+                    prop_assert_eq!(range, fits);
+                }
+            }
+            prop_assert_eq!(writer.last(), SeqNo(model.len() as u64));
+            prop_assert_eq!(writer.committed(), SeqNo(committed as u64));
+        }
+        writer.flush().expect("flushes");
+        let expected: Vec<_> = model.iter().map(|item| item.0.clone()).collect();
+        prop_assert_eq!(read_all(directory.path()), expected);
+        let mut ends = 0;
+        for chunk in list_chunks(directory.path()).expect("listed") {
+            if let Some(end) = chunk.name.end {
+                ends = ends.max(end.0);
+            }
+            prop_assert!(chunk.name.committed || chunk.name.end.is_none());
+        }
+        prop_assert!(ends <= committed as u64);
+        let mut reader = LedgerReader::new(directory.path(), &[]);
+        let range = reader.read_range(SeqNo(1), SeqNo(1000), usize::MAX).expect("reads");
+        prop_assert_eq!(range.map_or(0, |range| range.to().0), ends);
+    }
+}

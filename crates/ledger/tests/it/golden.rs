@@ -1,7 +1,11 @@
 //! Real ledgers verify, with the figures of CCF's own tools; damaged ones are refused at the right place.
 
-use ccf_ledger::verify::Level;
-use ccf_types::TxId;
+use ccf_ledger::{
+    files::{Block, ChunkName, ChunkPath, ChunkReader},
+    verify::{Level, Options, Reason, VerifyError},
+};
+use ccf_types::{SeqNo, TxId};
+use proptest::prelude::*;
 
 use crate::support::{Golden, verify};
 
@@ -35,4 +39,142 @@ fn real_ledgers_verify_fully() {
             assert_eq!((verdict.transactions, verdict.verified), (expected.0, expected.2));
         }
     }
+}
+
+/// Every chunk on its own: structure and roots, its first signature taken on trust.
+#[test]
+fn chunks_verify_alone_up_to_merkle() {
+    let golden = Golden::unpack("acme_containing_service");
+    let alone = tempfile::tempdir().expect("temporary");
+    std::fs::copy(golden.ledger().join("ledger_3-13.committed"), alone.path().join("ledger_3-13.committed"))
+        .expect("copied");
+    let verdict = verify(alone.path(), Level::Merkle, false);
+    assert!(verdict.is_ok(), "{:?}", verdict.failure);
+    assert_eq!((verdict.transactions, verdict.signatures, verdict.verified), (11, 4, TxId::new(2, 13)));
+    let options = Options { level: Level::Full, uncommitted: false, recovery: false };
+    let refused = ccf_ledger::verify::run(&[alone.path().to_owned()], &options, &mut |_| {});
+    assert!(matches!(refused, Err(VerifyError::NotFromStart(SeqNo(3)))));
+    let empty = tempfile::tempdir().expect("temporary");
+    let refused = ccf_ledger::verify::run(&[empty.path().to_owned()], &options, &mut |_| {});
+    assert!(matches!(refused, Err(VerifyError::Empty)));
+}
+
+/// The identity that signs is the one of its time, and changes with a recovery.
+#[test]
+fn services_are_reported_in_order() {
+    let verdict = verify(&Golden::unpack("sgx_service").ledger(), Level::Full, true);
+    let from: Vec<_> = verdict.services.iter().map(|service| service.from.0).collect();
+    assert!(from.len() > 1 && from.is_sorted() && from[0] == 1, "{from:?}");
+    let progress = std::cell::Cell::new(0);
+    let options = Options { level: Level::Full, uncommitted: true, recovery: false };
+    let ledger = Golden::unpack("sgx_service");
+    let mut total = 0;
+    ccf_ledger::verify::run(&[ledger.ledger()], &options, &mut |now| {
+        assert!(now.bytes >= progress.replace(now.bytes));
+        total = now.bytes_total;
+    })
+    .expect("a verdict");
+    assert!(progress.get() <= total && progress.get() > total * 9 / 10);
+}
+
+#[test]
+fn missing_and_misnamed_files_are_reported() {
+    let golden = Golden::unpack("acme_containing_service");
+    let path = |name: &str| golden.ledger().join(name);
+    std::fs::rename(path("ledger_3-13.committed"), golden.ledger().join("aside")).expect("renamed");
+    let failure = verify(&golden.ledger(), Level::Full, false).failure.expect("a gap");
+    assert!(matches!(failure.reason, Reason::Gap), "{failure}");
+    assert_eq!((failure.seqno, failure.path), (SeqNo(3), path("ledger_14-20.committed")));
+    std::fs::rename(golden.ledger().join("aside"), path("ledger_3-14.committed")).expect("renamed");
+    let failure = verify(&golden.ledger(), Level::Full, false).failure.expect("a wrong end");
+    assert!(matches!(failure.reason, Reason::WrongEnd { named: SeqNo(14), found: SeqNo(13) }), "{failure}");
+}
+
+/// An open chunk cut off anywhere: what is whole verifies, and the cut is reported where it is.
+#[test]
+fn torn_open_chunks_are_reported() {
+    let golden = Golden::unpack("acme_containing_service");
+    let open = golden.ledger().join("ledger_21");
+    let bytes = std::fs::read(&open).expect("readable");
+    let first_end = 8
+        + 8
+        + u64::from_le_bytes([bytes[10], bytes[11], bytes[12], bytes[13], bytes[14], bytes[15], 0, 0])
+            as usize;
+    for len in (8..bytes.len()).step_by(7) {
+        std::fs::write(&open, &bytes[..len]).expect("written");
+        let verdict = verify(&golden.ledger(), Level::Full, true);
+        assert_eq!(verdict.verified, TxId::new(2, 20), "{len} bytes");
+        let whole = u64::from(len >= first_end);
+        assert_eq!(verdict.uncommitted_tail, whole);
+        if len == 8 || len == first_end {
+            assert!(verdict.is_ok());
+            continue;
+        }
+        let failure = verdict.failure.expect("cut off");
+        assert!(matches!(failure.reason, Reason::TornTail), "{failure}");
+        let offset = if whole == 1 { first_end } else { 8 };
+        assert_eq!((failure.seqno, failure.offset, &failure.path), (SeqNo(21 + whole), offset as u64, &open));
+    }
+}
+
+/// Offsets and bytes of all entries of a committed chunk.
+fn entries_of(path: &std::path::Path) -> Vec<(u64, SeqNo, usize)> {
+    let name =
+        ChunkName::parse(path.file_name().and_then(|name| name.to_str()).expect("text")).expect("a chunk");
+    let mut reader = ChunkReader::open(&ChunkPath { name, path: path.to_owned() }).expect("opens");
+    let (mut entries, mut block) = (Vec::new(), Block::default());
+    while reader.next_block(&mut block).expect("well formed") {
+        entries.extend(block.entries().map(|(seqno, offset, bytes)| (offset, seqno, bytes.len())));
+    }
+    entries
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(120))]
+
+    /// One flipped bit anywhere in the committed files is noticed. A bad frame or signature is reported at the entry
+    /// itself; another change at the next signature at the latest, whose root no longer fits. Only the last signature
+    /// entry has none after it: of its bytes those which it does not sign itself may change.
+    #[test]
+    fn a_flipped_bit_is_reported(file in any::<prop::sample::Index>(), bit in any::<prop::sample::Index>()) {
+        let golden = flipped();
+        let files = ["ledger_1-2.committed", "ledger_3-13.committed", "ledger_14-20.committed"];
+        let path = golden.ledger().join(files[file.index(files.len())]);
+        let original = std::fs::read(&path).expect("readable");
+        let mut bytes = original.clone();
+        let bit = bit.index(bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let entries = entries_of(&path);
+        std::fs::write(&path, &bytes).expect("written");
+        let verdict = verify(&golden.ledger(), Level::Full, false);
+        std::fs::write(&path, &original).expect("written");
+
+        let at = (bit / 8) as u64;
+        let hit = entries.iter().find(|(offset, _, len)| at >= *offset && at < offset + *len as u64);
+        let Some(failure) = verdict.failure else {
+            prop_assert_eq!(hit.map(|(_, seqno, _)| *seqno), Some(SeqNo(20)), "byte {} of {}", at, path.display());
+            return Ok(());
+        };
+        // What a signature entry does not sign itself, the next one does: if it was the last of its file, in the next.
+        let last_of_file = hit.is_some() && hit == entries.last();
+        if last_of_file && failure.path != path {
+            prop_assert!(matches!(failure.reason, Reason::OtherTree), "{}", failure);
+            return Ok(());
+        }
+        prop_assert_eq!(&failure.path, &path);
+        if let Some((offset, seqno, _)) = hit {
+            prop_assert!(failure.seqno >= *seqno && failure.offset >= *offset, "{}", failure);
+            prop_assert!(verdict.verified.seqno < failure.seqno);
+            prop_assert!(entries.iter().any(|(o, s, _)| *o == failure.offset && *s == failure.seqno)
+                || matches!(failure.reason, Reason::File(_) | Reason::WrongEnd { .. }), "{}", failure);
+        } else {
+            prop_assert!(matches!(failure.reason, Reason::File(_) | Reason::Entry(_) | Reason::WrongEnd { .. }), "{}", failure);
+        }
+    }
+}
+
+/// One unpacked ledger for all cases of the property above, which puts back what it changes.
+fn flipped() -> &'static Golden {
+    static GOLDEN: std::sync::OnceLock<Golden> = std::sync::OnceLock::new();
+    GOLDEN.get_or_init(|| Golden::unpack("acme_containing_service"))
 }

@@ -4,4 +4,6 @@ mod entries;
 mod files;
 mod golden;
 mod merkle;
+mod signatures;
+mod snapshots;
 mod support;
