@@ -5,7 +5,7 @@ pub(crate) mod install;
 mod properties;
 mod validate;
 
-pub use install::{install, remove};
+pub use install::{ENGINE_VERSION, install, remove};
 pub use properties::{EndpointProperties, InterpreterReuse};
 
 use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_DEPTH_MAX, BUNDLE_MODULES_MAX};

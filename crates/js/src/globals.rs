@@ -59,7 +59,7 @@ pub(crate) static FUNCTIONS: &[Def] = &[
     def("ccf", "bufToStr", 1, APP | GOV, convert::buf_to_str),
     def("ccf", "jsonCompatibleToBuf", 1, APP | GOV, convert::json_compatible_to_buf),
     def("ccf", "bufToJsonCompatible", 1, APP | GOV, convert::buf_to_json_compatible),
-    def("ccf", "pemToId", 1, APP | GOV, convert::pem_to_id),
+    def("ccf", "pemToId", 1, APP | GOV, crypto::pem_to_id),
     def("ccf", "enableUntrustedDateTime", 1, APP | GOV, convert::enable_untrusted_date_time),
     def("ccf", "enableMetricsLogging", 1, APP | GOV, convert::enable_metrics_logging),
     def("ccf", "tcbHexToPolicy", 2, APP | GOV, gov::tcb_hex_to_policy),

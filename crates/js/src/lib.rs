@@ -24,7 +24,7 @@ mod tables;
 
 pub use access::{Access, Permission};
 pub use app::{JsApp, JsMetrics};
-pub use bundle::{
+pub use bundle::{ENGINE_VERSION, 
     Bundle, BundleError, BundleModule, EndpointProperties, InterpreterReuse, Metadata, install, remove,
 };
 pub use console::{Console, Filter, Level, Sink, Tag};

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 
 /// What this engine calls itself in the bytecode version table.
-pub(crate) const ENGINE_VERSION: &str = "quickjs-ng-0.16.2";
+pub const ENGINE_VERSION: &str = "quickjs-ng-0.16.2";
 
 /// Replaces the application in the store by the bundle, without stored bytecode. The bundle must be valid.
 ///

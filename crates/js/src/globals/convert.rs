@@ -43,14 +43,6 @@ pub(super) fn buf_to_json_compatible<'s>(
     value.unwrap_or_else(|| Err(not_a_buffer(scope)))
 }
 
-pub(super) fn pem_to_id<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<'s>]) -> JsResult<Val<'s>> {
-    let Some(pem) = args.first() else { return Err(scope.throw_type("Argument is missing")) };
-    match super::crypto::certificate_id(&pem.to_text()?) {
-        Ok(id) => scope.string(&id),
-        Err(reason) => Err(scope.throw_internal(&format!("Failed to parse PEM: {reason}"))),
-    }
-}
-
 /// `Date` is always live; kept for scripts that still call it.
 pub(super) fn enable_untrusted_date_time<'s>(
     scope: Scope<'s>,
