@@ -1,7 +1,30 @@
 //! Governance: the built-in tables, the transaction that creates a service, members and their proposals under a
 //! constitution, and the `/gov` endpoints.
 //!
-//! Does no I/O and knows no clock: what needs the node goes through one trait.
+//! | To | Use |
+//! |---|---|
+//! | read or write a framework table | [`tables`] |
+//! | create a service | [`genesis`] |
+//! | serve `/gov` | [`Governance`]; the node implements [`NodeGovernance`] |
+//! | open, rekey, share | [`service`] |
+//! | get our constitutions | [`constitution_texts`] |
+//!
+//! Does no I/O and knows no clock: what needs the node goes through that one trait.
 #![forbid(unsafe_code)]
 
+mod api;
+mod constitution;
+mod effects;
+pub mod genesis;
+mod identity;
+mod jwt;
+mod node;
+mod proposals;
+pub mod service;
 pub mod tables;
+
+pub use api::{ApiVersion, Governance};
+pub use constitution::texts as constitution_texts;
+pub use identity::{InvalidIdentity, encryption_key, member_id};
+pub use node::{NodeGovernance, NodePhase};
+pub use proposals::proposal_id;

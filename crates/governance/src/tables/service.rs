@@ -74,23 +74,6 @@ impl ServiceConfig {
     }
 }
 
-/// `previous_service_identity_endorsement`: a signed statement that links this service identity to the last.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdentityEndorsement {
-    /// COSE Sign1, payload attached.
-    pub endorsement: Base64,
-    /// First transaction of the endorsed epoch.
-    pub endorsement_epoch_begin: TxId,
-    /// Last one; absent in a self-endorsement.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub endorsement_epoch_end: Option<TxId>,
-    /// DER SubjectPublicKeyInfo of the signer.
-    pub endorsing_key: Base64,
-    /// Where the value before this one was written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous_version: Option<SeqNo>,
-}
-
 /// `snapshot_evidence`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotEvidence {
