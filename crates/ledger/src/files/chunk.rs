@@ -127,10 +127,9 @@ impl ChunkReader {
                         block.ends.push(end);
                     }
                     Ok(Fit::Needs(bytes)) => break bytes,
-                    Ok(Fit::End) => break 0,
                     Err(source) if end == 0 => return Err(self.entry_error(source)),
-                    // Give what is whole; the next call meets the error at its start.
-                    Err(_) => break 0,
+                    // After an error too, give what is whole; the next call meets it at its start.
+                    Ok(Fit::End) | Err(_) => break 0,
                 }
             };
             if end > 0 {

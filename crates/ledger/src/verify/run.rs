@@ -44,7 +44,8 @@ pub fn run(
         let (chunks, level) = (&chunks, options.level);
         scope.spawn(move || read(chunks, level, &block_tx));
         let helper = scope.spawn(move || verify_signatures(&check_rx));
-        let failure = judge(&mut checker, chunks, block_rx, check_tx, bytes_total, progress);
+        let failure = judge(&mut checker, chunks, block_rx, &check_tx, bytes_total, progress);
+        drop(check_tx);
         (failure, helper.join().expect("the helper thread does not panic"))
     });
     if signed.failure.is_some() {
@@ -180,12 +181,12 @@ fn failed(chunk: usize, reader: &ChunkReader, reason: Reason) -> Read {
     Read::Failed { place: Place { chunk, offset: reader.offset(), seqno: reader.next_seqno() }, reason }
 }
 
-/// The caller's part: everything that depends on order. Takes the channels, so that both ends hang up when it ends.
+/// The caller's part: everything that depends on order. Takes the receiver, so that the reader ends with it.
 fn judge(
     checker: &mut LedgerChecker,
     chunks: &[ChunkPath],
     blocks: Receiver<Read>,
-    checks: SyncSender<(Place, TxId, Option<Box<SignatureCheck>>)>,
+    checks: &SyncSender<(Place, TxId, Option<Box<SignatureCheck>>)>,
     bytes_total: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Option<Failure> {

@@ -57,11 +57,11 @@ impl Table {
         NAMES[self as usize]
     }
 
-    fn bad_value(self, reason: impl ToString) -> Reason {
+    fn bad_value(self, reason: &impl ToString) -> Reason {
         Reason::Value { table: self.name(), reason: reason.to_string() }
     }
 
-    fn bad_certificate(self, reason: impl ToString) -> Reason {
+    fn bad_certificate(self, reason: &impl ToString) -> Reason {
         Reason::Certificate { table: self.name(), reason: reason.to_string() }
     }
 }
@@ -83,13 +83,13 @@ impl Tables {
                     status: Cow<'a, str>,
                     cert: Option<String>,
                 }
-                let row: Row<'_> = serde_json::from_slice(value).map_err(|e| table.bad_value(e))?;
+                let row: Row<'_> = serde_json::from_slice(value).map_err(|e| table.bad_value(&e))?;
                 let node = self.node(table, key)?;
                 node.info = Some(NodeInfo { pending: row.status == "Pending", cert: row.cert });
                 node.key = None;
             }
             Table::EndorsedCertificates => {
-                let pem = std::str::from_utf8(value).map_err(|e| table.bad_value(e))?.to_owned();
+                let pem = std::str::from_utf8(value).map_err(|e| table.bad_value(&e))?.to_owned();
                 let node = self.node(table, key)?;
                 node.endorsed = Some(pem);
                 node.key = None;
@@ -99,7 +99,7 @@ impl Tables {
                 struct Row {
                     cert: String,
                 }
-                let Row { cert } = serde_json::from_slice(value).map_err(|e| table.bad_value(e))?;
+                let Row { cert } = serde_json::from_slice(value).map_err(|e| table.bad_value(&e))?;
                 if self.services.last().is_none_or(|service| service.certificate_pem != cert) {
                     self.service = Some(certificate_key(table, &cert)?);
                     self.services.push(ServiceIdentity { from: seqno, certificate_pem: cert });
@@ -162,7 +162,7 @@ impl Tables {
     }
 
     fn node(&mut self, table: Table, key: &[u8]) -> Result<&mut Node, Reason> {
-        let id = std::str::from_utf8(key).map_err(|e| table.bad_value(e))?;
+        let id = std::str::from_utf8(key).map_err(|e| table.bad_value(&e))?;
         if self.nodes.len() >= NODES_MAX && !self.nodes.contains_key(id) {
             return Err(Reason::TooManyNodes(NODES_MAX));
         }
@@ -171,8 +171,8 @@ impl Tables {
 }
 
 fn certificate_key(table: Table, pem: &str) -> Result<PublicKey, Reason> {
-    let certificate = Certificate::from_pem(pem).map_err(|e| table.bad_certificate(e))?;
-    Ok(certificate.public_key().map_err(|e| table.bad_certificate(e))?.clone())
+    let certificate = Certificate::from_pem(pem).map_err(|e| table.bad_certificate(&e))?;
+    Ok(certificate.public_key().map_err(|e| table.bad_certificate(&e))?.clone())
 }
 
 /// Whether a certificate has this key.
