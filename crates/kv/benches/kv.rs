@@ -130,8 +130,12 @@ fn maps(c: &mut Criterion) {
         group.bench_function("get", |b| b.iter(|| black_box(map.get(&keys.next().to_le_bytes()))));
         group.sample_size(10);
         group.throughput(Throughput::Elements(size));
-        group.bench_function("insert all", |b| b.iter_batched(|| (), |()| filled(size), BatchSize::PerIteration));
-        group.bench_function("iterate all", |b| b.iter(|| map.iter().map(|record| record.value.len()).sum::<usize>()));
+        group.bench_function("insert all", |b| {
+            b.iter_batched(|| (), |()| filled(size), BatchSize::PerIteration)
+        });
+        group.bench_function("iterate all", |b| {
+            b.iter(|| map.iter().map(|record| record.value.len()).sum::<usize>())
+        });
         group.finish();
     }
 }

@@ -67,7 +67,7 @@ impl<'tx> RawHandle<'tx> {
         match record {
             Some(record) if record.version <= snapshot.committed => Some(record.value.into()),
             None if unchanged => None,
-            _ => self.tx.store.as_ref()?.committed_value(snapshot, &self.set.name, key),
+            _ => self.tx.store.as_ref()?.committed_value(&self.set.name, key),
         }
     }
 

@@ -10,7 +10,9 @@ mod log;
 
 use crate::{
     ApplyError, CommitContext, CommitError, Committed, GlobalHook, LocalHook, Reserved, RollbackError,
-    SmallBytes, State, Tx, WriteSet, Written, hooks::Hooks, sync::Mutex,
+    SmallBytes, State, Tx, WriteSet, Written,
+    hooks::Hooks,
+    sync::{AtomicU64, Mutex},
 };
 use arc_swap::ArcSwap;
 use ccf_types::{MapName, SeqNo, TxId, View};
@@ -21,10 +23,7 @@ use std::{
     any::Any,
     collections::VecDeque,
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
 /// The key-value store. Clones are the same store; any thread may use it.
@@ -278,8 +277,8 @@ impl Store {
     }
 
     /// A key's value at the last committed transaction.
-    pub(crate) fn committed_value(&self, seen: &Snapshot, map: &MapName, key: &[u8]) -> Option<SmallBytes> {
-        self.0.current.lock().committed_value(seen, map, key)
+    pub(crate) fn committed_value(&self, map: &MapName, key: &[u8]) -> Option<SmallBytes> {
+        self.0.current.lock().committed_value(map, key)
     }
 
     /// Changes the current state under the lock and publishes the numbers that are read without it.

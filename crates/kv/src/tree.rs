@@ -130,7 +130,12 @@ impl Inner {
     }
 }
 
-fn put(node: &mut Arc<Node>, key: &[u8], version: SeqNo, value: &SmallBytes) -> (Option<Previous>, Option<Split>) {
+fn put(
+    node: &mut Arc<Node>,
+    key: &[u8],
+    version: SeqNo,
+    value: &SmallBytes,
+) -> (Option<Previous>, Option<Split>) {
     match Arc::make_mut(node) {
         Node::Leaf(page) => match page.search(key) {
             Ok(at) => (Some(page.replace(at, version, value)), None),
@@ -206,7 +211,9 @@ fn is_sparse(node: &Node) -> bool {
 
 /// Joins child `at` with the one after it, if both fit well in one page or one of them is an empty leaf.
 fn merge_with_next(inner: &mut Inner, at: usize) -> bool {
-    let (Some(left), Some(right)) = (inner.children.get(at), inner.children.get(at + 1)) else { return false };
+    let (Some(left), Some(right)) = (inner.children.get(at), inner.children.get(at + 1)) else {
+        return false;
+    };
     let joined = match (&**left, &**right) {
         (Node::Leaf(left), Node::Leaf(right)) => {
             let fits = left.len() + right.len() <= LEAF_RECORDS * 3 / 4;

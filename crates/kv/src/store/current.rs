@@ -208,15 +208,14 @@ impl Current {
         self.primary.then_some(self.next_view)
     }
 
-    /// A key's value at the last committed position when `seen` was taken, or a later one if history is gone.
-    pub(crate) fn committed_value(&self, seen: &Snapshot, map: &MapName, key: &[u8]) -> Option<SmallBytes> {
+    /// A key's value at the last committed position.
+    pub(crate) fn committed_value(&self, map: &MapName, key: &[u8]) -> Option<SmallBytes> {
         // The first uncommitted write of the key replaced its committed value.
-        let applied = self.log.iter().filter_map(|entry| match entry {
+        let mut applied = self.log.iter().filter_map(|entry| match entry {
             LogEntry::Applied(applied) => Some(applied),
             LogEntry::Reserved => None,
         });
-        let skip = seen.committed.0.saturating_sub(self.committed.0) as usize;
-        match applied.skip(skip).find_map(|applied| applied.before(map, key)) {
+        match applied.find_map(|applied| applied.before(map, key)) {
             Some(before) => before.cloned(),
             None => self.state.map(map)?.get(key).map(|record| record.value.into()),
         }

@@ -228,10 +228,20 @@ impl<const N: usize> Page<N> {
     /// The value of a record as a value of its own; long ones are shared.
     fn share(&self, at: usize, value: &[u8]) -> SmallBytes {
         let slot = &self.slots[at];
-        if slot.value_len == LONG { self.long[slot.at as usize].value.clone() } else { SmallBytes::copy_from(value) }
+        if slot.value_len == LONG {
+            self.long[slot.at as usize].value.clone()
+        } else {
+            SmallBytes::copy_from(value)
+        }
     }
 
-    fn store(&mut self, key: &[u8], version: SeqNo, value: &[u8], share: impl FnOnce() -> SmallBytes) -> Slot {
+    fn store(
+        &mut self,
+        key: &[u8],
+        version: SeqNo,
+        value: &[u8],
+        share: impl FnOnce() -> SmallBytes,
+    ) -> Slot {
         let bytes = key.len() + value.len();
         if bytes > SHORT_BYTES_MAX {
             self.long.push(Long { key: SmallBytes::copy_from(key), value: share() });
