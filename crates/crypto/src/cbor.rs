@@ -392,7 +392,11 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
                 prop::collection::vec(inner.clone(), 0..6).prop_map(|values| Value::Map(
-                    values.into_iter().enumerate().map(|(key, value)| (Value::from(key), value)).collect()
+                    values
+                        .into_iter()
+                        .enumerate()
+                        .map(|(key, value)| (Value::from(key as u64), value))
+                        .collect()
                 )),
                 (100u64..1000, inner).prop_map(|(tag, value)| Value::Tag(tag, Box::new(value))),
             ]

@@ -159,8 +159,15 @@ impl<'a> Sign1<'a> {
                 let message = bytes_to_sign(self.protected, payload);
                 key.verify_rsa_pss(hash, hash.digest_len(), &message, self.signature)?;
             }
-            (_, algorithm::ES256 | algorithm::ES384 | algorithm::ES512)
-            | (_, algorithm::PS256 | algorithm::PS384 | algorithm::PS512) => return Err(mismatch),
+            (
+                _,
+                algorithm::ES256
+                | algorithm::ES384
+                | algorithm::ES512
+                | algorithm::PS256
+                | algorithm::PS384
+                | algorithm::PS512,
+            ) => return Err(mismatch),
             _ => return Err(CoseError::UnsupportedAlgorithm(algorithm)),
         }
         Ok(())

@@ -3,7 +3,9 @@
 use super::Curve;
 use crate::random::RandomError;
 use aws_lc_rs::{
-    agreement::{Algorithm, ECDH_P256, ECDH_P384, ECDH_P521, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral},
+    agreement::{
+        Algorithm, ECDH_P256, ECDH_P384, ECDH_P521, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral,
+    },
     rand::SystemRandom,
 };
 use zeroize::Zeroizing;

@@ -49,7 +49,7 @@ struct Inner {
 enum Verifier {
     Parsed(ParsedPublicKey),
     /// One parsed key per padding and hash, made at first use: the library ties a parsed key to its algorithm.
-    Rsa([OnceLock<Option<ParsedPublicKey>>; RSA_ALGORITHMS.len()]),
+    Rsa(Box<[OnceLock<Option<ParsedPublicKey>>; RSA_ALGORITHMS.len()]>),
     None,
 }
 
