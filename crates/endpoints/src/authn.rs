@@ -11,7 +11,7 @@ mod jwt;
 mod no_auth;
 mod policies;
 
-pub use all_of::AllOf;
+pub use all_of::{AllOf, DuplicateMember};
 pub use caller::{Caller, JwtIdentity, MemberCose, MemberCoseHeader, UserCose, UserCoseHeader};
 pub use certificate::{AnyCert, MemberCert, UserCert};
 pub use cose::{MemberCoseSign1, UserCoseSign1};

@@ -12,6 +12,7 @@
 //! | write a handler | [`EndpointContext`], [`Query`], [`ErrorResponse`] |
 //! | identify callers | [`authn`]: the policies, [`Caller`] |
 //! | serve requests | [`Dispatcher`], [`Session`], [`NodeView`] (the node implements it), [`Outcome`] |
+//! | test endpoints | [`testing::TestService`] |
 //! | keep endpoints in the store | [`DynamicEndpoints`], [`RouteTable`] |
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,10 @@ mod registry;
 mod route;
 mod session;
 pub mod tables;
+pub mod testing;
+
+/// SHA-256, for claims digests and entity tags.
+pub use ccf_crypto::hash::sha256;
 
 pub use crate::adapter::{json, json_answer};
 pub use crate::authn::{AuthnPolicy, Caller};

@@ -143,8 +143,7 @@ impl Components {
                     out.insert("enum".to_owned(), json!([value]));
                 }
                 (
-                    "type" | "required" | "enum" | "pattern" | "format" | "minimum" | "maximum"
-                    | "description" | "minLength" | "maxLength" | "minItems" | "maxItems",
+                    "type" | "required" | "enum" | "pattern" | "format" | "minimum" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems",
                     value,
                 ) => {
                     out.insert(key.clone(), value.clone());
@@ -228,8 +227,9 @@ mod tests {
     #[schemars(rename = "Colour::Kind")]
     #[expect(dead_code)]
     enum Colour {
-        /// With a comment.
+        /// Commented variants become alternatives each.
         Red,
+        /// Their order stays.
         Blue,
     }
 

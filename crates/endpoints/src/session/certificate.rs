@@ -1,6 +1,6 @@
 //! The certificate a caller proved to possess, read once per session.
 
-use ccf_crypto::hash;
+use ccf_crypto::{cert::Certificate, hash};
 use ccf_types::{MemberId, UserId};
 use std::sync::OnceLock;
 
@@ -20,11 +20,15 @@ impl CallerCertificate {
     #[must_use]
     pub fn new(der: &[u8]) -> CallerCertificate {
         let digest = hash::sha256(der);
+        let validity = Certificate::from_der(der).ok().map(|certificate| {
+            let validity = certificate.validity();
+            (validity.not_before().unix_timestamp(), validity.not_after().unix_timestamp())
+        });
         CallerCertificate {
             der: der.to_vec(),
             user_id: UserId::from_digest(digest.as_bytes()),
             member_id: MemberId::from_digest(digest.as_bytes()),
-            validity: None,
+            validity,
             pem: OnceLock::new(),
         }
     }
