@@ -26,7 +26,7 @@ pub use records::{Record, Records};
 
 pub(crate) use frame::{Frame, PUBLIC_AT, TAG_BYTES};
 
-use ccf_types::{Digest, TxId};
+use ccf_types::TxId;
 
 /// Why bytes are not an entry, or not one that we can open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,9 +87,4 @@ pub enum EntryError {
     /// The tag does not verify: wrong key or altered bytes.
     #[error("the entry does not authenticate under its ledger secret")]
     Authentication,
-}
-
-/// The leaf of an entry as the tree holds it, from its parts (section 8.3).
-pub(crate) fn leaf_of(write_set: &Digest, evidence: Option<&Digest>, claims: Option<&Digest>) -> Digest {
-    crate::evidence::leaf(write_set, evidence, claims)
 }

@@ -6,6 +6,7 @@
 //! cryptographically either; see [`crate::verify`].
 
 mod chunk;
+mod cleanup;
 mod directory;
 mod name;
 mod open_chunk;
@@ -13,6 +14,7 @@ mod reader;
 mod writer;
 
 pub use chunk::{Block, ChunkReader};
+pub use cleanup::{delete_copied_chunks, delete_old_snapshots};
 pub use directory::{ChunkPath, list_chunks, require_fresh};
 pub use name::{ChunkName, SnapshotName};
 pub use reader::{EntryRange, LedgerReader};

@@ -2,8 +2,11 @@
 
 use ccf_types::{Digest, Domain, SeqNo, TxId};
 
-use super::{EntryError, Flags, Records, frame::Frame, leaf_of};
-use crate::{evidence::sha256, secrets::LedgerSecrets};
+use super::{EntryError, Flags, Frame, Records};
+use crate::{
+    evidence::{leaf, sha256},
+    secrets::LedgerSecrets,
+};
 
 /// The kinds of ledger entries (section 5.2). Only the last one is written today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +178,7 @@ impl<'a> Entry<'a> {
     /// The leaf, when the write set digest is known already.
     #[must_use]
     pub fn leaf_with(&self, write_set_digest: &Digest) -> Digest {
-        leaf_of(write_set_digest, self.evidence.as_ref(), self.claims.as_ref())
+        leaf(write_set_digest, self.evidence.as_ref(), self.claims.as_ref())
     }
 
     /// Authenticates the entry and decrypts its private domain, with the secret that applies to its seqno.

@@ -111,17 +111,15 @@ impl Tables {
 
     /// Applies a remove.
     pub(super) fn remove(&mut self, table: Table, key: &[u8]) {
-        let Ok(id) = std::str::from_utf8(key) else { return };
-        let Some(node) = self.nodes.get_mut(id) else {
-            if table == Table::Service {
-                self.service = None;
-            }
+        if table == Table::Service {
+            self.service = None;
             return;
-        };
+        }
+        let Ok(id) = std::str::from_utf8(key) else { return };
+        let Some(node) = self.nodes.get_mut(id) else { return };
         match table {
-            Table::Nodes => node.info = None,
             Table::EndorsedCertificates => node.endorsed = None,
-            Table::Service => {}
+            _ => node.info = None,
         }
         node.key = None;
         if node.info.is_none() && node.endorsed.is_none() {

@@ -162,6 +162,15 @@ fn legacy_types_have_their_own_leaves() {
     entry.decrypt(&secrets(V6_KEY, 1)).expect("authentic").records().check().expect("valid");
 }
 
+/// V11: the secret before is wrapped under the one after.
+#[test]
+fn v11_previous_secret_unwraps() {
+    let blob = hex("04f35ab026da485477d7d748e3c1edf3c1fa2167bb7b0c7abe3a4a909c535f36a19a02ff76415869d74878789e84ef208877f51eddc452a7
+        002897e9");
+    let previous = secret(V3_KEY, 484).key().open_blob(b"", &blob).expect("authentic");
+    assert_eq!(hex::encode(&*previous), "0247b5e43538db6bfa1c76ea8561c09d47533c40a71c8cd38f0bdf28dbeea840");
+}
+
 /// Check 2 of the specification: one flipped bit is noticed, by the parser, by the tag, or by the leaf.
 #[test]
 fn every_flipped_bit_is_noticed() {
@@ -257,6 +266,8 @@ fn malformed_records_are_refused() {
     assert_eq!(records_of(Domain::Public, &greedy), Err(EntryError::Record(32)));
 }
 
+/// Map, key, new value.
+type Change = (String, Vec<u8>, Option<Vec<u8>>);
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 fn transaction() -> impl Strategy<Value = BTreeMap<String, Changes>> {
@@ -267,10 +278,7 @@ fn transaction() -> impl Strategy<Value = BTreeMap<String, Changes>> {
     prop::collection::btree_map(name, changes, 0..6)
 }
 
-fn collect<'a>(
-    records: impl Iterator<Item = Result<Record<'a>, EntryError>>,
-    into: &mut Vec<(String, Vec<u8>, Option<Vec<u8>>)>,
-) {
+fn collect<'a>(records: impl Iterator<Item = Result<Record<'a>, EntryError>>, into: &mut Vec<Change>) {
     let mut map = String::new();
     for record in records {
         match record.expect("valid") {

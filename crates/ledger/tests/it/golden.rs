@@ -9,8 +9,10 @@ use proptest::prelude::*;
 
 use crate::support::{Golden, verify};
 
+type Figures = (u64, u64, TxId);
+
 /// Transactions, signatures and last TxID: committed files only, then with open ones.
-const FIGURES: [(&str, (u64, u64, TxId), (u64, u64, TxId)); 4] = [
+const FIGURES: [(&str, Figures, Figures); 4] = [
     ("acme_containing_service", (20, 7, TxId::new(2, 20)), (22, 8, TxId::new(2, 22))),
     ("cose_flipflop_service", (46, 23, TxId::new(2, 46)), (46, 23, TxId::new(2, 46))),
     ("expired_service", (61, 21, TxId::new(4, 61)), (74, 26, TxId::new(4, 74))),
