@@ -27,7 +27,8 @@ pub struct Name(Vec<u8>);
 /// Bytes of one attribute value, the upper bound of X.520 for the longest of them.
 const VALUE_BYTES_MAX: usize = 256;
 
-const ATTRIBUTES: [(&str, &[u8]); 13] = [
+/// Short names, which texts use, then long ones, which are read too.
+const ATTRIBUTES: [(&str, &[u8]); 19] = [
     ("CN", &[0x55, 0x04, 0x03]),
     ("SN", &[0x55, 0x04, 0x04]),
     ("serialNumber", &[0x55, 0x04, 0x05]),
@@ -41,6 +42,12 @@ const ATTRIBUTES: [(&str, &[u8]); 13] = [
     ("GN", &[0x55, 0x04, 0x2a]),
     ("emailAddress", &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x01]),
     ("DC", &[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 0x01, 0x19]),
+    ("commonName", &[0x55, 0x04, 0x03]),
+    ("countryName", &[0x55, 0x04, 0x06]),
+    ("localityName", &[0x55, 0x04, 0x07]),
+    ("stateOrProvinceName", &[0x55, 0x04, 0x08]),
+    ("organizationName", &[0x55, 0x04, 0x0a]),
+    ("organizationalUnitName", &[0x55, 0x04, 0x0b]),
 ];
 
 impl Name {

@@ -97,14 +97,16 @@ impl PublicKey {
             _ => return Err(KeyError::Unsupported),
         };
         algorithm.end()?;
+        if !has_shape_of(kind, bits) {
+            return Err(KeyError::Malformed);
+        }
         let verifier = match kind {
             KeyKind::Ec(Curve::P256) => parsed(ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, bits))?,
             KeyKind::Ec(Curve::P384) => parsed(ParsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, bits))?,
             KeyKind::Ec(Curve::P521) => parsed(ParsedPublicKey::new(&ECDSA_P521_SHA512_ASN1, bits))?,
             KeyKind::Ed25519 => parsed(ParsedPublicKey::new(&ED25519, bits))?,
             KeyKind::Rsa(_) => Verifier::Rsa(Default::default()),
-            KeyKind::X25519 if bits.len() == 32 => Verifier::None,
-            KeyKind::X25519 => return Err(KeyError::Malformed),
+            KeyKind::X25519 => Verifier::None,
         };
         Ok(PublicKey(Arc::new(Inner {
             id: sha256(spki),
@@ -365,6 +367,18 @@ impl Eq for PublicKey {}
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PublicKey({:?}, {})", self.0.kind, self.0.id)
+    }
+}
+
+/// Whether the bit string holds a point or raw bytes of the right length; the library would also take a whole
+/// SubjectPublicKeyInfo in its place.
+fn has_shape_of(kind: KeyKind, bits: &[u8]) -> bool {
+    match (kind, bits.first()) {
+        (KeyKind::Ec(curve), Some(0x04)) => bits.len() == 1 + 2 * curve.field_len(),
+        (KeyKind::Ec(curve), Some(0x02 | 0x03)) => bits.len() == 1 + curve.field_len(),
+        (KeyKind::Ec(_), _) => false,
+        (KeyKind::Rsa(_), _) => true,
+        (KeyKind::Ed25519 | KeyKind::X25519, _) => bits.len() == 32,
     }
 }
 

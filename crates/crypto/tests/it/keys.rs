@@ -229,3 +229,17 @@ fn keys_of_another_kind_are_refused() {
     assert!(PublicKey::from_pem(&openssl("p256.key.pem")).is_err());
     assert!(format!("{ec:?}").starts_with("EcKeyPair(PublicKey("));
 }
+
+/// The library would read a whole key in the place of a point; then two ids would name one key.
+#[test]
+fn a_key_within_a_key_is_refused() {
+    let key = EcKeyPair::generate(Curve::P384).unwrap();
+    let spki = key.public_key().spki_der();
+    assert_eq!(PublicKey::from_ec_point(Curve::P384, spki).err(), Some(KeyError::Malformed));
+    let ed25519 = Ed25519KeyPair::generate().unwrap();
+    assert!(PublicKey::from_ed25519(ed25519.public_key().spki_der()).is_err());
+    let point = key.public_key().key_bits();
+    assert_eq!(PublicKey::from_ec_point(Curve::P384, point).unwrap(), *key.public_key());
+    assert_eq!(PublicKey::from_ec_point(Curve::P384, &point[..96]).err(), Some(KeyError::Malformed));
+    assert_eq!(PublicKey::from_ec_point(Curve::P384, &[0]).err(), Some(KeyError::Malformed));
+}

@@ -10,6 +10,7 @@ use time::{Duration, macros::datetime};
 
 use crate::openssl;
 
+#[expect(clippy::needless_pass_by_value, reason = "reads better at its many calls")]
 fn is_range<T>(result: Result<T, ScriptError>) -> bool {
     matches!(result, Err(ScriptError::Range(_)))
 }

@@ -147,7 +147,7 @@ fn v3_endorsements() {
         assert!(keys.endorsements_for(SeqNo(0)).is_empty());
     }
     // The first service, while it was the current one.
-    let keys = ServiceKeys::verify(&[first.clone()], &old, TxId::new(2, 1)).unwrap();
+    let keys = ServiceKeys::verify(std::slice::from_ref(&first), &old, TxId::new(2, 1)).unwrap();
     assert_eq!(keys.key_at(SeqNo(17)), Some(&old));
     assert!(keys.endorsements_for(SeqNo(17)).is_empty());
 
