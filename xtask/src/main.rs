@@ -66,12 +66,20 @@ fn main() -> ExitCode {
 fn test(cargo: &[String]) -> Result<(), String> {
     tools::prepare()?;
     let selects_package = cargo.iter().any(|word| word == "-p" || word.starts_with("--package"));
-    if selects_package {
-        return process::cargo(&["test"], cargo);
-    }
-    // The end-to-end tests start the real binaries, of every package that has one.
+    // The end-to-end tests start the real programs, those of other packages too.
     process::cargo(&["build", "--workspace", "--bins"], &[])?;
-    process::cargo(&["test", "--workspace"], cargo)
+    let mut words = vec!["test", "--no-fail-fast"];
+    if !selects_package {
+        words.push("--workspace");
+    }
+    words.extend(cargo.iter().map(String::as_str));
+    let tally = process::run_tests(&process::cargo_program(), &words)?;
+    process::say(&format!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped));
+    match (tally.succeeded, tally.passed) {
+        (false, _) => Err("not all tests passed".to_owned()),
+        (true, 0) => Err("no test ran".to_owned()),
+        (true, _) => Ok(()),
+    }
 }
 
 fn ci() -> Result<(), String> {

@@ -27,12 +27,9 @@ pub fn run(args: &NodeArgs) -> ExitCode {
         words = rest;
         stop_with_parent();
     }
-    let words = std::iter::once("ccf node".to_owned()).chain(words.iter().cloned());
-    crate::terminal::note(format!(
-        "error: nodes are not available yet: {}",
-        words.collect::<Vec<_>>().join(" ")
-    ));
-    ExitCode::FAILURE
+    let words = std::iter::once("ccf node".to_owned()).chain(words.iter().cloned()).collect();
+    let code = ccf_node::run_with_args(words, ccf_node::Application::js_generic());
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
 #[cfg(target_os = "linux")]

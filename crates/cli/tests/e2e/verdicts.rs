@@ -1,0 +1,30 @@
+//! What the judges say about a ledger on disk.
+
+use crate::{running::Stopped, shell};
+use std::process::Command;
+
+/// The PyPI package's reader and our verifier must both accept the ledger, fully, and agree on how far it reaches.
+pub(crate) fn must_be_accepted(stopped: &Stopped) {
+    let ours = shell::run(
+        Command::new(shell::ccf())
+            .args(["ledger", "verify", "--uncommitted", "--json", "--service-cert"])
+            .arg(stopped.service_certificate())
+            .arg(&stopped.ledger),
+    );
+    let ours: serde_json::Value = serde_json::from_str(&ours).unwrap();
+    assert_eq!(ours["verified"], true, "{ours}");
+    assert!(ours["signatures"].as_u64().unwrap() >= 2, "{ours}");
+
+    let theirs = shell::run(
+        Command::new(shell::python_tool("read_ledger.py"))
+            .args(["--verification-level", "FULL", "--uncommitted", "-q"])
+            .arg(&stopped.ledger),
+    );
+    let last = theirs.trim().lines().last().unwrap().to_owned();
+    let until = ours["until"].as_str().unwrap();
+    let expected = format!(
+        "Verified FULL - {} transactions, {} signatures, until {until}",
+        ours["transactions"], ours["signatures"]
+    );
+    assert!(last.contains(&expected), "theirs: {last}\nours:   {expected}");
+}

@@ -1,0 +1,57 @@
+//! What people get wrong ends with one readable message and a failure code, and leaves nothing running.
+
+use crate::{running::RunningSandbox, shell};
+use std::{fs, net::TcpListener, process::Command};
+
+fn sandbox_fails(args: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        shell::output(Command::new(shell::ccf()).arg("sandbox").args(args).current_dir(folder.path()));
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {}", shell::told(&output));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.starts_with("error: ") && !text.contains("panicked"), "{args:?}: {text}");
+    text
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("local://{}", taken.local_addr().unwrap());
+    assert!(sandbox_fails(&["--node", &address]).contains("is in use"));
+    assert!(sandbox_fails(&["--nodes", "3"]).contains("not available yet"));
+    assert!(sandbox_fails(&["--app", "nowhere"]).contains("nowhere"));
+    assert!(sandbox_fails(&["--package", "nowhere"]).contains("nowhere"));
+    assert!(sandbox_fails(&["--constitution", "nowhere.js"]).contains("nowhere.js"));
+}
+
+#[test]
+fn a_refused_application_is_reported_in_the_services_words() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("app.json"), r#"{"endpoints":{"/x":{"get":{"js_module":"absent.js"}}}}"#)
+        .unwrap();
+    let app = folder.path().to_str().unwrap();
+    let text = sandbox_fails(&["--node", "local://127.0.0.1:0", "--app", app]);
+    assert!(text.contains("cannot deploy the application") && text.contains("set_js_app"), "{text}");
+}
+
+#[test]
+fn a_damaged_ledger_is_refused_with_the_position_of_the_damage() {
+    let sandbox = RunningSandbox::start(&[]);
+    let stopped = sandbox.stop();
+    stopped.must_be_clean();
+    let verify = || {
+        let mut command = Command::new(shell::ccf());
+        shell::output(command.args(["ledger", "verify", "--uncommitted"]).arg(&stopped.ledger))
+    };
+    assert_eq!(verify().status.code(), Some(0));
+    let file = fs::read_dir(&stopped.ledger).unwrap().flatten().map(|e| e.path()).min().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.len() / 3;
+    bytes[at] ^= 0x10;
+    fs::write(&file, bytes).unwrap();
+    let refused = verify();
+    let text = shell::told(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("REFUSED") && text.contains("offset") && text.contains("transaction"), "{text}");
+}
