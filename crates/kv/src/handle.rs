@@ -1,6 +1,6 @@
 //! Typed handles: declared tables as one transaction sees them. See [`RawHandle`] for dependencies.
 
-use crate::{Codec, CodecError, Encoded, Json, KvError, Part, Raw, RawHandle, UNIT};
+use crate::{Codec, CodecError, Encoded, Json, KvError, Part, Raw, RawHandle, UNIT, table::Types};
 use ccf_types::SeqNo;
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 /// Reads a map of typed keys and values.
 pub struct MapReader<'tx, K, V, KC = Raw, VC = Json> {
     raw: RawHandle<'tx>,
-    types: PhantomData<fn() -> (K, V, KC, VC)>,
+    types: Types<K, V, KC, VC>,
 }
 
 /// Reads and writes a map of typed keys and values.

@@ -133,9 +133,8 @@ impl<'tx> RawHandle<'tx> {
     }
 
     /// What this transaction wrote for the key: `None` nothing, `Some(None)` its removal.
-    #[expect(clippy::option_option, reason = "the three cases are distinct")]
     fn own(&self, key: &[u8]) -> Option<Option<SmallBytes>> {
-        self.set.changes.borrow().writes.get(key).map(|own| own.cloned())
+        self.set.changes.borrow().writes.get(key).map(Option::<&SmallBytes>::cloned)
     }
 
     fn read(&self, key: &[u8]) -> Option<Record<'tx>> {

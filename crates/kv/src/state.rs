@@ -128,7 +128,7 @@ impl MapState {
     /// The whole map as writes, as hooks see it after a snapshot is installed.
     pub(crate) fn as_writes(&self, name: &MapName) -> MapWrites {
         let mut writes = MapWrites::new(name.clone());
-        for record in self.iter() {
+        for record in self {
             writes.put(record.key.into(), record.value.into());
         }
         writes

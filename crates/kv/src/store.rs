@@ -139,6 +139,7 @@ impl Store {
 
     /// Adds a hook that runs within each commit that writes to `map`, and for each applied entry that does.
     /// Add hooks before the store is used.
+    #[expect(clippy::needless_pass_by_value, reason = "the store keeps it")]
     pub fn on_local(&self, map: &MapName, hook: LocalHook) {
         self.0.hooks.rcu(|hooks| {
             let mut hooks = Hooks::clone(hooks);
@@ -149,6 +150,7 @@ impl Store {
 
     /// Adds a hook that runs in [`compact`](Self::compact) for each committed version that changed `map`. Add hooks
     /// before the store is used.
+    #[expect(clippy::needless_pass_by_value, reason = "the store keeps it")]
     pub fn on_global(&self, map: &MapName, hook: GlobalHook) {
         self.0.hooks.rcu(|hooks| {
             let mut hooks = Hooks::clone(hooks);

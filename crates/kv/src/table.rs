@@ -33,7 +33,7 @@ pub struct TypedSet<K, KC = Raw> {
 }
 
 /// Marks the types without owning them, so that a table is `Send` and `Sync` whatever they are.
-type Types<K, V, KC, VC> = PhantomData<fn() -> (K, V, KC, VC)>;
+pub(crate) type Types<K, V, KC, VC> = PhantomData<fn() -> (K, V, KC, VC)>;
 
 impl<K, V, KC, VC> TypedMap<K, V, KC, VC> {
     /// The table of this name.

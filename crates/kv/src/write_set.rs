@@ -104,7 +104,6 @@ impl MapWrites {
 
     /// What is recorded for a key: `None` nothing, `Some(None)` its removal.
     #[must_use]
-    #[expect(clippy::option_option, reason = "the three cases are distinct")]
     pub fn get(&self, key: &[u8]) -> Option<Option<&SmallBytes>> {
         if self.writes.is_empty() { None } else { self.writes.get(key).map(Option::as_ref) }
     }

@@ -1,6 +1,6 @@
 //! The uncommitted tail of the log: write sets, and how to undo them.
 
-use crate::{CommitContext, MapState, MapWrites, SmallBytes, State, WriteSet, tree::Previous};
+use crate::{CommitContext, MapWrites, SmallBytes, State, WriteSet, tree::Previous};
 use ccf_types::{MapName, SeqNo};
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Applied {
             let version = existing.as_ref().map(|map| map.version);
             let map = match existing {
                 Some(map) => map,
-                None => state.maps.entry(writes.name().clone()).or_insert(MapState::default()),
+                None => state.maps.entry(writes.name().clone()).or_default(),
             };
             let mut changed = false;
             for (key, value) in writes {
@@ -97,7 +97,6 @@ impl Applied {
     }
 
     /// What a key of a map was before this entry, if it wrote the key.
-    #[expect(clippy::option_option, reason = "not written, written when absent, written when present")]
     pub(crate) fn before(&self, name: &MapName, key: &[u8]) -> Option<Option<&SmallBytes>> {
         let keys = self.write_set.maps().iter().flat_map(|map| map.iter().map(|(key, _)| (map.name(), key)));
         let mut found =
