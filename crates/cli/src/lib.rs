@@ -3,8 +3,9 @@
 //! One module per subcommand: [`sandbox`], [`ledger`], [`bench`], [`keys`], [`member`], [`node`]. The others serve them.
 #![forbid(unsafe_code)]
 
-pub mod app_bundle;
 pub mod bench;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod governance_client;
 pub mod http_client;
 pub mod identity;

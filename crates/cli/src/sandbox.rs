@@ -11,7 +11,6 @@ pub mod opening;
 pub mod workspace;
 
 use crate::{
-    app_bundle,
     http_client::{HttpClient, Protocol},
     identity::{Identity, IdentityFiles},
     terminal,
@@ -20,6 +19,7 @@ use crate::{
 use arguments::SandboxArgs;
 use ccf_crypto::key::Curve;
 use ccf_governance::constitution::texts;
+use ccf_js::Bundle;
 use examples::Surroundings;
 use indicatif::ProgressBar;
 use interrupt::Interrupt;
@@ -176,7 +176,7 @@ fn application(args: &SandboxArgs) -> Result<Application, String> {
             examples: Some(BANK_EXAMPLES.to_owned()),
         });
     };
-    let bundle = app_bundle::load(folder).map_err(|e| e.to_string())?;
+    let bundle = Bundle::read(folder).map_err(|e| e.to_string())?.to_json();
     let examples = fs::read_to_string(folder.join("examples.txt")).ok();
     Ok(Application { name: folder.display().to_string(), bundle: Some(bundle), examples })
 }

@@ -25,14 +25,26 @@ fn mistakes_are_explained() {
 }
 
 #[test]
-fn a_refused_application_is_reported_in_the_services_words() {
+fn a_broken_application_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("src")).unwrap();
-    fs::write(folder.path().join("app.json"), r#"{"endpoints":{"/x":{"get":{"js_module":"absent.js"}}}}"#)
-        .unwrap();
-    let app = folder.path().to_str().unwrap();
-    let text = sandbox_fails(&["--node", "local://127.0.0.1:0", "--app", app]);
-    assert!(text.contains("cannot deploy the application") && text.contains("set_js_app"), "{text}");
+    fs::write(folder.path().join("src/x.js"), "").unwrap();
+    fs::write(folder.path().join("app.json"), r#"{"endpoints":{"/x":{"get":{"js_module":"absent.js"}}}}"#).unwrap();
+    let text = sandbox_fails(&["--app", folder.path().to_str().unwrap()]);
+    assert!(text.contains("/x"), "{text}");
+}
+
+#[test]
+fn what_the_service_refuses_is_told_in_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let constitution = folder.path().join("constitution.js");
+    // Refuses every proposal.
+    let text = "export function validate(i) { return { valid: false, description: 'never, ' + i.length }; }\n\
+                export function resolve(p, i, v) { return 'Open'; }\nexport function apply(p, i) {}\n";
+    fs::write(&constitution, text).unwrap();
+    let text = sandbox_fails(&["--node", "local://127.0.0.1:0", "--constitution", constitution.to_str().unwrap()]);
+    assert!(text.contains("cannot add the users") && text.contains("ProposalFailedToValidate"), "{text}");
+    assert!(text.contains("never, "), "{text}");
 }
 
 #[test]
