@@ -34,6 +34,7 @@ pub struct Dispatcher {
 }
 
 /// What one execution came to.
+#[expect(clippy::large_enum_variant)] // the large one is the usual one
 enum Attempt {
     Done(Outcome),
     Conflict,
@@ -141,10 +142,10 @@ impl Dispatcher {
             }
         };
         let endpoint = found.endpoint();
-        if session.origin() == Origin::Client {
-            if let Some(refusal) = interface_refusal(session, endpoint) {
-                return Ok(Attempt::Done(Outcome::Respond(refusal)));
-            }
+        if session.origin() == Origin::Client
+            && let Some(refusal) = interface_refusal(session, endpoint)
+        {
+            return Ok(Attempt::Done(Outcome::Respond(refusal)));
         }
         if let Some(outcome) = self.elsewhere(call, session, endpoint, role)? {
             return Ok(Attempt::Done(outcome));
@@ -357,10 +358,10 @@ impl Call<'_> {
 /// The endpoint of a request, or the answer that there is none.
 fn find<'a>(call: &Call<'a>, tx: &Tx) -> Result<Result<Found<'a>, Response>, DispatchError> {
     let (method, path) = (call.request.method(), call.path);
-    if let Some(dynamic) = call.registry.dynamic() {
-        if let Some(found) = dynamic.find(tx, method, path)? {
-            return Ok(Ok(Found::Dynamic(found.endpoint, found.captures)));
-        }
+    if let Some(dynamic) = call.registry.dynamic()
+        && let Some(found) = dynamic.find(tx, method, path)?
+    {
+        return Ok(Ok(Found::Dynamic(found.endpoint, found.captures)));
     }
     if let Some(route) = call.registry.find(method, path)? {
         return Ok(Ok(Found::Installed(route.value, route.captures)));
@@ -389,10 +390,8 @@ fn find<'a>(call: &Call<'a>, tx: &Tx) -> Result<Result<Found<'a>, Response>, Dis
 /// The answer of an interface that does not let the endpoint through.
 fn interface_refusal(session: &Session, endpoint: &EndpointDefinition) -> Option<Response> {
     let interface = session.interface();
-    if let Some(feature) = endpoint.operator_feature {
-        if !interface.operator_features.contains(&feature) {
-            return Some(Response::status(404));
-        }
+    if endpoint.operator_feature.is_some_and(|feature| !interface.operator_features.contains(&feature)) {
+        return Some(Response::status(404));
     }
     let accepted = interface.accepted_endpoints.as_ref().is_none_or(|a| a.accepts(&endpoint.full_path));
     (!accepted).then(|| Response::status(503))

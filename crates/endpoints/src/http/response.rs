@@ -71,7 +71,7 @@ impl From<u64> for HeaderValue {
 
 /// Response headers, kept sorted by lower-case name, each name once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ResponseHeaders(SmallVec<[(Cow<'static, str>, HeaderValue); 3]>);
+pub struct ResponseHeaders(SmallVec<[(Cow<'static, str>, HeaderValue); 2]>);
 
 impl ResponseHeaders {
     /// Sets a header, replacing one of the same name. Constants in lower case cost no allocation. Names that

@@ -143,7 +143,8 @@ impl Components {
                     out.insert("enum".to_owned(), json!([value]));
                 }
                 (
-                    "type" | "required" | "enum" | "pattern" | "format" | "minimum" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems",
+                    "type" | "required" | "enum" | "pattern" | "format" | "minimum" | "maximum" | "minLength"
+                    | "maxLength" | "minItems" | "maxItems",
                     value,
                 ) => {
                     out.insert(key.clone(), value.clone());

@@ -10,9 +10,12 @@ use smallvec::SmallVec;
 /// table in the store.
 #[derive(Clone, Debug)]
 pub struct RouteTable<T> {
-    literal: FxHashMap<Box<[u8]>, SmallVec<[(Method, T); 2]>>,
+    literal: FxHashMap<Box<[u8]>, ByMethod<T>>,
     templates: Vec<(Method, PathTemplate, T)>,
 }
+
+/// The routes of one path.
+type ByMethod<T> = SmallVec<[(Method, T); 2]>;
 
 /// One found route.
 #[derive(Clone, Debug)]
@@ -133,10 +136,10 @@ mod tests {
         let table = table();
         assert_eq!(table.find(Method::Get, b"/a").unwrap().unwrap().value, &"/a");
         assert_eq!(table.find(Method::Put, b"/a").unwrap().unwrap().value, &"/{x}");
-        assert_eq!(table.find(Method::Get, b"/b").unwrap().unwrap().captures.as_slice(), &[1..2]);
+        assert_eq!(table.find(Method::Get, b"/b").unwrap().unwrap().captures[0], 1..2);
         assert!(table.find(Method::Delete, b"/a").unwrap().is_none());
         // The text of a template is no literal path.
-        assert_eq!(table.find(Method::Get, b"/{x}").unwrap().unwrap().captures.as_slice(), &[1..4]);
+        assert_eq!(table.find(Method::Get, b"/{x}").unwrap().unwrap().captures[0], 1..4);
         assert_eq!(table.methods(b"/a").allow(), "OPTIONS, GET, POST, PUT");
         assert!(table.methods(b"/a/b").is_empty());
     }

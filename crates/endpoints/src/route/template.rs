@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn table_of_the_specification() {
-        let cases: &[(&str, &str, Option<&[(&str, &str)]>)] = &[
+        type Case<'a> = (&'a str, &'a str, Option<&'a [(&'a str, &'a str)]>);
+        let cases: &[Case<'_>] = &[
             ("/echo/{foo}", "/echo/a%2Fb", Some(&[("foo", "a%2Fb")])),
             ("/echo/{foo}", "/echo/", None),
             ("/echo/{foo}", "/echo/a/b", None),

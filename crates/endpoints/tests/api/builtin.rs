@@ -1,6 +1,6 @@
 //! The endpoints of every frontend (applications specification, section 11).
 
-use crate::common::{Service, header, text, tx_id};
+use crate::common::{header, text, tx_id};
 use ccf_endpoints::{TxStatus, tx_status};
 use ccf_types::{TxId, View};
 

@@ -39,7 +39,7 @@ pub(crate) fn text(response: &Response) -> String {
 }
 
 pub(crate) fn header(response: &Response, name: &str) -> Option<String> {
-    response.headers.get(name).map(|value| value.to_text())
+    response.headers.get(name).map(ccf_endpoints::HeaderValue::to_text)
 }
 
 pub(crate) fn tx_id(response: &Response) -> Option<String> {

@@ -25,7 +25,7 @@ fn model(template: &str) -> naive::Model {
 
 mod naive {
     /// Tries every way to cut the path, taking the longest first.
-    pub struct Model(Vec<Piece>);
+    pub(crate) struct Model(Vec<Piece>);
 
     enum Piece {
         Byte(u8),
@@ -33,7 +33,7 @@ mod naive {
     }
 
     impl Model {
-        pub fn new(template: &str) -> Model {
+        pub(crate) fn new(template: &str) -> Model {
             let (mut pieces, mut rest) = (Vec::new(), template.as_bytes());
             while let Some((&byte, tail)) = rest.split_first() {
                 rest = tail;
@@ -48,7 +48,7 @@ mod naive {
             Model(pieces)
         }
 
-        pub fn captures<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
+        pub(crate) fn captures<'p>(&self, path: &'p str) -> Option<Vec<&'p str>> {
             let mut found = Vec::new();
             go(&self.0, path, &mut found).then_some(found)
         }
