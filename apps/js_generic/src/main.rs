@@ -1,2 +1,10 @@
-//! Placeholder of the workspace skeleton.
-fn main() {}
+//! A node whose application is installed by governance, in JavaScript.
+
+use ccf_node::Application;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    std::process::exit(ccf_node::run(Application::js_generic()));
+}

@@ -1,6 +1,5 @@
 //! The virtual platform: evidence of the right shape, with no hardware behind it (crypto specification, 17.2).
 
-use crate::{QuoteFormat, QuoteInfo, VerifyError};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ccf_types::Digest;
 use serde::{Deserialize, Serialize};
@@ -39,20 +38,28 @@ impl VirtualEvidence {
         }
     }
 
-    /// The evidence as it goes into tables and messages.
+    /// The text, compact: the bytes of the quote in tables and messages.
     ///
     /// # Panics
     /// Never: strings always serialise.
     #[must_use]
-    pub fn quote_info(&self) -> QuoteInfo {
-        QuoteInfo {
-            endorsed_tcb: None,
-            endorsements: Vec::new(),
-            format: QuoteFormat::Virtual,
-            quote: serde_json::to_vec(self).expect("three strings serialise"),
-            uvm_endorsements: None,
-        }
+    pub fn quote(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("three strings serialise")
     }
+}
+
+/// The evidence cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MalformedEvidence {
+    /// Not the expected JSON object.
+    #[error("virtual evidence is not the expected JSON")]
+    Json,
+    /// No host data.
+    #[error("virtual evidence has no host data")]
+    NoHostData,
+    /// Report data that is no digest.
+    #[error("the report data of virtual evidence is not 32 bytes in base64")]
+    ReportData,
 }
 
 #[derive(Deserialize)]
@@ -63,21 +70,17 @@ struct Unverified {
 }
 
 impl VerifiedVirtual {
-    /// Reads virtual evidence.
+    /// Reads the quote of a virtual node.
     ///
     /// # Errors
-    /// [`VerifyError`] if the evidence is of another format, lacks a field, or its report data is no digest.
-    pub fn read(info: &QuoteInfo) -> Result<VerifiedVirtual, VerifyError> {
-        if info.format != QuoteFormat::Virtual {
-            return Err(VerifyError::Unsupported(info.format));
-        }
-        let unverified: Unverified =
-            serde_json::from_slice(&info.quote).map_err(|_| VerifyError::Malformed("not the expected JSON"))?;
+    /// [`MalformedEvidence`].
+    pub fn read(quote: &[u8]) -> Result<VerifiedVirtual, MalformedEvidence> {
+        let unverified: Unverified = serde_json::from_slice(quote).map_err(|_| MalformedEvidence::Json)?;
         let report_data = STANDARD.decode(&unverified.report_data).ok().and_then(|bytes| bytes.try_into().ok());
         Ok(VerifiedVirtual {
             measurement: unverified.measurement.into_bytes(),
-            host_data: unverified.host_data.ok_or(VerifyError::NoHostData)?,
-            report_data: Digest(report_data.ok_or(VerifyError::Malformed("report data is not 32 bytes"))?),
+            host_data: unverified.host_data.ok_or(MalformedEvidence::NoHostData)?,
+            report_data: Digest(report_data.ok_or(MalformedEvidence::ReportData)?),
         })
     }
 }
@@ -88,35 +91,24 @@ mod tests {
 
     #[test]
     fn evidence_is_compact_sorted_json_and_reads_back() {
-        let info = VirtualEvidence::new(&Digest([0x11; 32]), &Digest([0x22; 32])).quote_info();
+        let quote = VirtualEvidence::new(&Digest([0x11; 32]), &Digest([0x22; 32])).quote();
         let expected = format!(
             r#"{{"host_data":"{}","measurement":"{VIRTUAL_MEASUREMENT}","report_data":"{}"}}"#,
             "11".repeat(32),
             STANDARD.encode([0x22; 32])
         );
-        assert_eq!(String::from_utf8(info.quote.clone()).expect("text"), expected);
-        let read = VerifiedVirtual::read(&info).expect("valid");
+        assert_eq!(String::from_utf8(quote.clone()).expect("text"), expected);
+        let read = VerifiedVirtual::read(&quote).expect("valid");
         assert_eq!(read.report_data, Digest([0x22; 32]));
         assert_eq!(read.measurement, VIRTUAL_MEASUREMENT.as_bytes());
-        let stored = serde_json::to_string(&info).expect("serialises");
-        assert!(stored.starts_with(r#"{"endorsements":"","format":"Insecure_Virtual","quote":""#), "{stored}");
-        assert_eq!(serde_json::from_str::<QuoteInfo>(&stored).expect("reads"), info);
     }
 
     #[test]
     fn odd_evidence_is_refused() {
-        let of = |format, quote: &str| QuoteInfo {
-            endorsed_tcb: None,
-            endorsements: vec![],
-            format,
-            quote: quote.as_bytes().to_vec(),
-            uvm_endorsements: None,
-        };
-        assert_eq!(VerifiedVirtual::read(&of(QuoteFormat::Snp, "")), Err(VerifyError::Unsupported(QuoteFormat::Snp)));
-        assert!(VerifiedVirtual::read(&of(QuoteFormat::Virtual, "{}")).is_err());
-        let short = r#"{"host_data":"","measurement":"m","report_data":"AAAA"}"#;
-        assert!(VerifiedVirtual::read(&of(QuoteFormat::Virtual, short)).is_err());
+        assert_eq!(VerifiedVirtual::read(b"{}"), Err(MalformedEvidence::Json));
+        let short = br#"{"host_data":"","measurement":"m","report_data":"AAAA"}"#;
+        assert_eq!(VerifiedVirtual::read(short), Err(MalformedEvidence::ReportData));
         let full = format!(r#"{{"measurement":"m","report_data":"{}"}}"#, STANDARD.encode([0; 32]));
-        assert_eq!(VerifiedVirtual::read(&of(QuoteFormat::Virtual, &full)), Err(VerifyError::NoHostData));
+        assert_eq!(VerifiedVirtual::read(full.as_bytes()), Err(MalformedEvidence::NoHostData));
     }
 }

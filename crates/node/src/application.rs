@@ -1,15 +1,18 @@
 //! What a binary links into a node: an application.
 
-use ccf_endpoints::Registry;
+use ccf_endpoints::{Frontend, Registry, openapi::ApiInfo};
+use ccf_js::{Console, JsApp, Level, Tag};
 use ccf_kv::Store;
 use ccf_types::NodeId;
+use std::sync::Arc;
+
+/// Makes the endpoints of `/app`; an error stops the start with its text.
+type MakeEndpoints = Box<dyn FnOnce(&ApplicationContext<'_>) -> Result<Registry, String>>;
 
 /// An application, made once per node when it starts.
 pub struct Application {
-    /// Its name, for the log.
-    pub name: &'static str,
-    /// Makes the endpoints of `/app`. An error stops the start with its text.
-    pub endpoints: Box<dyn FnOnce(&ApplicationContext<'_>) -> Result<Registry, String>>,
+    pub(crate) name: &'static str,
+    pub(crate) endpoints: MakeEndpoints,
 }
 
 /// What an application may know while it declares its endpoints.
@@ -18,4 +21,57 @@ pub struct ApplicationContext<'a> {
     pub node_id: &'a NodeId,
     /// The store its transactions will work on.
     pub store: &'a Store,
+}
+
+impl Application {
+    /// A native application: `endpoints` declares what is served under `/app`.
+    #[must_use]
+    pub fn native(
+        name: &'static str,
+        endpoints: impl FnOnce(&ApplicationContext<'_>) -> Result<Registry, String> + 'static,
+    ) -> Application {
+        Application { name, endpoints: Box::new(endpoints) }
+    }
+
+    /// The application that governance installs: JavaScript endpoints kept in the store.
+    #[must_use]
+    pub fn js_generic() -> Application {
+        Application::native("js_generic", |_| {
+            let mut registry = Registry::new(Frontend::App);
+            registry.set_dynamic(Arc::new(JsApp::new(script_console())));
+            registry.set_info(ApiInfo {
+                title: "CCF Sample JS App".to_owned(),
+                description: "Endpoints installed by governance.".to_owned(),
+                version: "0.1.0".to_owned(),
+            });
+            Ok(registry)
+        })
+    }
+}
+
+/// Lines of scripts go to the log under the tag of who speaks.
+pub(crate) fn script_console() -> Console {
+    macro_rules! line {
+        ($target:literal, $level:expr, $text:expr) => {
+            match $level {
+                Level::Info => tracing::info!(target: $target, "{}", $text),
+                Level::Fail => tracing::warn!(target: $target, "{}", $text),
+                Level::Fatal => tracing::error!(target: $target, "{}", $text),
+            }
+        };
+    }
+    Console::filtered(
+        |level, _| {
+            crate::logging::is_enabled(match level {
+                Level::Info => crate::logging::LogLevel::Info,
+                Level::Fail => crate::logging::LogLevel::Fail,
+                Level::Fatal => crate::logging::LogLevel::Fatal,
+            })
+        },
+        |level, tag, text| match tag {
+            Tag::App => line!("app", level, text),
+            Tag::Gov => line!("gov", level, text),
+            Tag::Js => line!("js", level, text),
+        },
+    )
 }

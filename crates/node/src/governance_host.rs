@@ -2,7 +2,7 @@
 
 use crate::{node_facts::{NodeFacts, StartupState}, node_view::RunningNode};
 use ccf_crypto::key::EcKeyPair;
-use ccf_governance::node::{NodeGovernance, NodePhase};
+use ccf_governance::{NodeGovernance, NodePhase};
 use ccf_kv::Tx;
 use ccf_ledger::secrets::LedgerSecret;
 use ccf_types::{Digest, TxId};

@@ -89,6 +89,12 @@ pub fn set_level(level: LogLevel) {
     LEAST.store(level as u8, Ordering::Relaxed);
 }
 
+/// Whether records of this level are printed.
+#[must_use]
+pub fn is_enabled(level: LogLevel) -> bool {
+    level as u8 >= LEAST.load(Ordering::Relaxed)
+}
+
 struct Output {
     format: LogFormat,
 }

@@ -8,6 +8,8 @@ mod consensus;
 mod network;
 mod status;
 
+pub use status::CCF_VERSION;
+
 use crate::{node_facts::NodeFacts, node_view::RunningNode};
 use ccf_endpoints::{
     EndpointDefinition, ForwardingRequired, Frontend, InvalidTemplate, Method, Registry, openapi::ApiInfo,

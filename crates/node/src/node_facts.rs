@@ -1,8 +1,7 @@
 //! What a node knows of itself from its start: identity, addresses, attestation, state of life.
 
 use crate::interfaces::ServerHandle;
-use ccf_attestation::QuoteInfo;
-use ccf_governance::tables::node::NetInterface;
+use ccf_governance::tables::node::{NetInterface, QuoteInfo};
 use ccf_types::NodeId;
 use parking_lot::RwLock;
 use serde::Serialize;

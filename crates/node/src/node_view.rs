@@ -5,7 +5,7 @@ use crate::{
     sequencer::{FinishedEntry, Inbox},
 };
 use ccf_endpoints::{CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role};
-use ccf_kv::{Committed, Store, Written};
+use ccf_kv::{Store, Written};
 use ccf_ledger::{
     evidence::CommitEvidence,
     entry::{DomainEncoder, EntryContext, Flags, seal},
@@ -146,9 +146,7 @@ impl NodeView for RunningNode {
     }
 
     fn replicate(&self, record: CommitRecord) -> Result<(), NotReplicated> {
-        if let Committed::Wrote(written) = &record.committed {
-            self.enqueue(written, record.claims_digest);
-        }
+        self.enqueue(&record.written, record.claims_digest);
         Ok(())
     }
 

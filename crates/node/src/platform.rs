@@ -1,8 +1,12 @@
 //! Which platform the process runs on, and its own evidence (node specification, section 5).
 
 use crate::output_files::{self, FileProblem};
-use ccf_attestation::{QuoteInfo, VIRTUAL_MEASUREMENT, VirtualEvidence};
-use ccf_crypto::hash::Hasher;
+use ccf_attestation::{VIRTUAL_MEASUREMENT, VirtualEvidence};
+use ccf_crypto::hash::Sha256;
+use ccf_governance::tables::{
+    base64::Base64,
+    node::{QuoteFormat, QuoteInfo},
+};
 use ccf_types::Digest;
 use serde_json::json;
 use std::{fs::File, io, io::Read, path::Path};
@@ -52,7 +56,7 @@ impl Platform {
 /// If the file cannot be read.
 pub fn executable_digest() -> io::Result<Digest> {
     let mut file = File::open("/proc/self/exe")?;
-    let mut hasher = Hasher::new();
+    let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer)? {
@@ -71,7 +75,7 @@ pub fn virtual_evidence(
     executable: &Digest,
     public_key: &Digest,
 ) -> Result<QuoteInfo, FileProblem> {
-    let info = VirtualEvidence::new(executable, public_key).quote_info();
+    let quote = VirtualEvidence::new(executable, public_key).quote();
     let pid = std::process::id();
     let pretty = |value: &serde_json::Value| format!("{value:#}");
     let measurement = json!({"host_data": executable.to_string(), "measurement": VIRTUAL_MEASUREMENT});
@@ -79,10 +83,16 @@ pub fn virtual_evidence(
         &directory.join(format!("ccf_virtual_attestation.{pid}.measurement")),
         pretty(&measurement),
     )?;
-    let attestation: serde_json::Value = serde_json::from_slice(&info.quote).unwrap_or_default();
+    let attestation: serde_json::Value = serde_json::from_slice(&quote).unwrap_or_default();
     output_files::write(
         &directory.join(format!("ccf_virtual_attestation.{pid}.attestation")),
         pretty(&attestation),
     )?;
-    Ok(info)
+    Ok(QuoteInfo {
+        endorsed_tcb: None,
+        endorsements: Base64::default(),
+        format: QuoteFormat::InsecureVirtual,
+        quote: Base64(quote),
+        uvm_endorsements: None,
+    })
 }

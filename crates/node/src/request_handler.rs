@@ -80,8 +80,8 @@ impl RequestHandler for Requests {
             Outcome::Pending(pending) => self.pending(pending, session.id()),
             Outcome::Forward => {
                 // A one-node network has no primary to forward to but itself.
-                let error = ErrorResponse::new(ErrorCode::InternalError, "RPC could not be forwarded to unknown primary.");
-                HttpOutcome::Respond(error.with_status(503).into_response())
+                let reason = "RPC could not be forwarded to unknown primary.";
+                HttpOutcome::Respond(ErrorResponse::with_status(503, ErrorCode::InternalError, reason).into_response())
             }
         }
     }
@@ -93,20 +93,18 @@ impl RequestHandler for Requests {
 
 fn log(event: &RequestEvent, began: Option<Instant>) {
     match event {
-        RequestEvent::Completed { method, template, status, attempts } => {
+        RequestEvent::Completed { method, full_path, status, attempts } => {
+            let template = full_path.strip_prefix("/gov").unwrap_or(full_path);
             let took = began.map_or(0, |began| began.elapsed().as_millis());
             tracing::info!(
                 target: "gov",
                 "RequestCompletedEvent: {method} {template} {status} {took}ms {attempts} attempt(s)"
             );
         }
-        RequestEvent::DispatchFailed { frontend, status, path, method, .. } => {
-            let _ = path;
-            match frontend {
-                Frontend::Gov => tracing::info!(target: "gov", "DispatchFailedEvent: {method} {status}"),
-                Frontend::App => tracing::info!(target: "app", "DispatchFailedEvent: {method} {status}"),
-                Frontend::Node => tracing::info!("DispatchFailedEvent: {method} {status}"),
-            }
-        }
+        RequestEvent::DispatchFailed { frontend, path, status } => match frontend {
+            Frontend::Gov => tracing::info!(target: "gov", "DispatchFailedEvent: {path} {status}"),
+            Frontend::App => tracing::info!(target: "app", "DispatchFailedEvent: {path} {status}"),
+            Frontend::Node => tracing::info!("DispatchFailedEvent: {path} {status}"),
+        },
     }
 }

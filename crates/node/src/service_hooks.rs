@@ -9,7 +9,7 @@ use ccf_governance::tables::{
     self,
     service::{ServiceInfo, ServiceStatus},
 };
-use ccf_kv::{MapWrites, Store, Table, UNIT};
+use ccf_kv::{MapWrites, Store, UNIT};
 use parking_lot::RwLock;
 use std::sync::Arc;
 

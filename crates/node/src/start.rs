@@ -1,7 +1,7 @@
 //! Starting a new service on this node (node specification, sections 1.3 and 8) and stopping it again.
 
 use crate::{
-    application::{Application, ApplicationContext},
+    application::{Application, ApplicationContext, script_console},
     config::{Config, ConfigError, RecoveryRole, StartMember},
     disk::{Disk, DiskEvents},
     governance_host::GovernanceHost,
@@ -18,15 +18,17 @@ use crate::{
     sequencer::{DiskProgress, Inbox, NodeSigner, Sequencer, SequencerParts, policy::SignaturePolicy},
     service_hooks::{self, Hooked},
 };
-use ccf_crypto::random::RandomError;
-use ccf_endpoints::{Dispatcher, Frontend, Role};
+use ccf_crypto::{cose::SignatureClaims, random::RandomError};
+use ccf_endpoints::{Dispatcher, Frontend, Registry, Role, openapi::ApiInfo};
 use ccf_governance::{
+    Governance,
     genesis::{self, Genesis, GenesisError, InitialConfiguration, NewMember, OwnPlatform},
     tables::{
         member::RecoveryRole as TableRole,
-        node::{NodeInfo, NodeStatus},
+        node::{NodeInfo, NodeStatus, QuoteInfo},
     },
 };
+use ccf_js::GovernanceScripts;
 use ccf_kv::{CommitError, Store};
 use ccf_ledger::{
     files::{FileError, LedgerWriter, Notice, require_fresh},
@@ -261,7 +263,14 @@ pub fn start(config: &Config, prepared: Prepared, application: Application) -> R
     let app = (application.endpoints)(&ApplicationContext { node_id: &node_id, store: &store })
         .map_err(|reason| StartError::Application { name: app_name, reason })?;
     let internal = |reason: String| StartError::Application { name: "node", reason };
-    let gov = ccf_governance::registry(host).map_err(|e| internal(e.to_string()))?;
+    let mut gov = Registry::new(Frontend::Gov);
+    gov.set_info(ApiInfo {
+        title: "CCF Governance API".to_owned(),
+        description: "Members, proposals, and the state they govern.".to_owned(),
+        version: "4.6.1".to_owned(),
+    });
+    let governance = Arc::new(Governance::new(host, GovernanceScripts::new(script_console())));
+    governance.install(&mut gov).map_err(|e| internal(e.to_string()))?;
     let node_api = node_endpoints::registry(&facts, &node).map_err(|e| internal(e.to_string()))?;
     let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&node) as _, app, gov, node_api);
     let rules = bound.take_rules();
@@ -302,8 +311,7 @@ pub fn start(config: &Config, prepared: Prepared, application: Application) -> R
             node_key,
             endorsed_certificate,
             service_key,
-            issuer: cose.issuer,
-            subject: cose.subject,
+            claims: SignatureClaims { issuer: cose.issuer, subject: cose.subject },
         },
         policy: SignaturePolicy::new(signatures.tx_count, signatures.delay.duration(), signatures.max_per_second),
         disk,
@@ -344,7 +352,7 @@ fn initial_configuration(config: &Config) -> InitialConfiguration {
 fn node_row(
     identity: &NodeIdentity,
     bound: &BoundInterfaces,
-    quote: &ccf_attestation::QuoteInfo,
+    quote: &QuoteInfo,
     node_data: Option<serde_json::Value>,
 ) -> NodeInfo {
     NodeInfo {

@@ -214,7 +214,8 @@ impl Connection {
         {
             return;
         }
-        if linger {
+        // A node that stops does not wait for its clients to hang up.
+        if linger && self.control.stop().is_none() {
             let _ = tokio::time::timeout(LINGER, self.drop_input()).await;
         }
     }

@@ -1,10 +1,12 @@
 //! Attestation evidence of nodes (node specification, section 13.5).
 
 use super::{Shared, local};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use ccf_attestation::{QuoteFormat, QuoteInfo};
 use ccf_endpoints::{EndpointDefinition, ErrorResponse, Method};
-use ccf_governance::tables::{self, node::NodeStatus};
+use ccf_governance::tables::{
+    self,
+    base64::Base64,
+    node::{NodeStatus, QuoteFormat, QuoteInfo},
+};
 use ccf_types::NodeId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -12,15 +14,18 @@ use std::ops::ControlFlow;
 
 #[derive(Serialize, JsonSchema)]
 struct Quote {
-    endorsements: String,
+    #[schemars(with = "String")]
+    endorsements: Base64,
     #[schemars(with = "String")]
     format: QuoteFormat,
     measurement: String,
     #[schemars(with = "String")]
     node_id: NodeId,
-    raw: String,
+    #[schemars(with = "String")]
+    raw: Base64,
+    #[schemars(with = "Option<String>")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    uvm_endorsements: Option<String>,
+    uvm_endorsements: Option<Base64>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -36,12 +41,12 @@ struct Attestations {
 impl Quote {
     fn of(node_id: NodeId, info: &QuoteInfo, measurement: String) -> Quote {
         Quote {
-            endorsements: info.endorsements_base64(),
+            endorsements: info.endorsements.clone(),
             format: info.format,
             measurement,
             node_id,
-            raw: info.quote_base64(),
-            uvm_endorsements: info.uvm_endorsements.as_ref().map(|bytes| STANDARD.encode(bytes)),
+            raw: info.quote.clone(),
+            uvm_endorsements: info.uvm_endorsements.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Details of replication (node specification, section 13.4).
 
 use super::{Shared, local};
-use ccf_endpoints::{EndpointDefinition, Method, NodeView, Role};
+use ccf_endpoints::{EndpointDefinition, Method, Role};
 use serde_json::{Map, Value, json};
 
 pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {

@@ -127,7 +127,7 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         .output::<BTreeMap<String, Value>>()
         .summary("The service's configuration"),
         local(Method::Post, "/create", |_| {
-            Err(ErrorResponse::new(ErrorCode::InternalError, "Node is not in initial state.").with_status(403))
+            Err(ErrorResponse::with_status(403, ErrorCode::InternalError, "Node is not in initial state."))
         })
         .hidden(),
     ]
@@ -155,7 +155,7 @@ fn network(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
 
 fn nodes(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
     let query = ctx.request().query();
-    let text = |name: &str| query.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
+    let text = |name: &str| query.get(name).map(|value| str::to_owned(value));
     let (host, port) = (text("host"), text("port"));
     let status = match text("status").as_deref() {
         None => None,

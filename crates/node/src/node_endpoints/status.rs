@@ -159,6 +159,6 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
 fn ready(shared: &Shared, frontend: Frontend, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
     let part = shared.facts.state() == StartupState::PartOfNetwork;
     let ready = !shared.facts.stop_notice() && part && shared.node.is_open(frontend);
-    ctx.response.set_status(if ready { 204 } else { 503 });
+    ctx.response.status = if ready { 204 } else { 503 };
     Ok(())
 }

@@ -7,10 +7,10 @@ use ccf_ledger::{
     entry::{DomainEncoder, EntryContext, Flags, SealError, seal},
     merkle::{MerkleError, MerkleTree},
     secrets::LedgerSecret,
-    signature::{self, SignatureError},
-    tables::{COSE_SIGNATURES, SIGNATURES, TREE, UNIT_KEY},
+    signature::{SignatureError, SignatureTransaction, Signer, SigningMode},
+    tables::UNIT_KEY,
 };
-use ccf_crypto::key::EcKeyPair;
+use ccf_crypto::{cose::SignatureClaims, key::EcKeyPair};
 use ccf_types::{Digest, NodeId, SeqNo};
 use parking_lot::RwLock;
 use std::{
@@ -28,10 +28,8 @@ pub struct NodeSigner {
     pub endorsed_certificate: Arc<RwLock<String>>,
     /// The service's key.
     pub service_key: Arc<EcKeyPair>,
-    /// CWT issuer of COSE signatures.
-    pub issuer: String,
-    /// CWT subject of COSE signatures.
-    pub subject: String,
+    /// Issuer and subject of COSE signatures.
+    pub claims: SignatureClaims,
 }
 
 /// A signature transaction could not be built: the node must stop.
@@ -68,13 +66,21 @@ impl NodeSigner {
         assert_eq!(tree.len(), tx_id.seqno.0, "a signature covers exactly the entries before it");
         let root = tree.root();
         let certificate = self.endorsed_certificate.read().clone();
-        let node = signature::node_signature(&self.node_key, &self.node_id, Some(&certificate), tx_id, &root)?;
-        let issued_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let cose = signature::cose_signature(&self.service_key, &self.issuer, &self.subject, tx_id, issued_at, &root)?;
+        let signer = Signer {
+            node_id: &self.node_id,
+            node_certificate: &certificate,
+            node_key: &self.node_key,
+            service_key: &self.service_key,
+            claims: &self.claims,
+        };
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+        let blob = tree.to_blob_from(committed.0)?;
+        let values = SignatureTransaction::sign(&signer, SigningMode::Dual, tx_id, &root, blob, now)?;
         let tx = store.begin();
-        tx.raw(&SIGNATURES).put(UNIT_KEY.as_slice(), node);
-        tx.raw(&COSE_SIGNATURES).put(UNIT_KEY.as_slice(), cose);
-        tx.raw(&TREE).put(UNIT_KEY.as_slice(), tree.to_blob_from(committed.0)?);
+        for (map, value) in values.writes() {
+            tx.raw(&map).put(UNIT_KEY.as_slice(), value);
+        }
         let (written, _) = store.fill(reserved, tx)?;
         let mut encoder = DomainEncoder::new();
         written.write_set.encode(&mut encoder);
