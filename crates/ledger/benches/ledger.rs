@@ -4,7 +4,7 @@
 
 use ccf_crypto::{
     aead::AeadKey,
-    cert::{CertificateKind, Name, Validity, self_signed},
+    cert::{CertificateKind, Issuer, Name, SigningRequest, Validity, self_signed},
     cose::SignatureClaims,
     hash::{HmacKey, sha256},
     key::{Curve, EcKeyPair},
@@ -109,11 +109,13 @@ fn write_ledger(directory: &Path, transactions: u64, interval: u64) -> u64 {
     let node_key = EcKeyPair::generate(Curve::P384).expect("a key");
     let service_key = EcKeyPair::generate(Curve::P384).expect("a key");
     let validity = Validity::from_days(time::OffsetDateTime::UNIX_EPOCH, 365).expect("a year");
-    let certificate = |key: &EcKeyPair| {
-        let name = Name::parse("CN=CCF").expect("a name");
-        self_signed(key, &name, &[], CertificateKind::Ca, &validity).expect("a certificate").to_pem()
-    };
-    let (node_pem, service_pem) = (certificate(&node_key), certificate(&service_key));
+    let name = Name::parse("CN=CCF").expect("a name");
+    let service =
+        self_signed(&service_key, &name, &[], CertificateKind::Ca, &validity).expect("a certificate");
+    let request = SigningRequest::create(&node_key, &name, &[]).expect("a request");
+    let issuer = Issuer::new(&service, &service_key).expect("its key");
+    let node = issuer.endorse(&request, CertificateKind::Leaf, &validity).expect("a certificate");
+    let (node_pem, service_pem) = (node.to_pem(), service.to_pem());
     let node_id = node_key.public_key().node_id();
     let claims = SignatureClaims::default();
     let signer = Signer {

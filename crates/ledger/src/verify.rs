@@ -173,6 +173,9 @@ pub enum Reason {
     /// The signature carries a certificate of another key than the table.
     #[error("the signature carries another certificate than the table of nodes has for {0}")]
     OtherCertificate(String),
+    /// The signer's certificate was not issued by the service of the time.
+    #[error("the certificate of the signer {0} is not endorsed by the service")]
+    NotEndorsed(String),
     /// A service signature, and no service.
     #[error("no service certificate is known to verify the signature with")]
     NoService,

@@ -101,7 +101,8 @@ impl Tables {
                 }
                 let Row { cert } = serde_json::from_slice(value).map_err(|e| table.bad_value(&e))?;
                 if self.services.last().is_none_or(|service| service.certificate_pem != cert) {
-                    self.service = Some(certificate_key(table, &cert)?);
+                    self.service = Some(public_key(table, &certificate(table, &cert)?)?);
+                    self.nodes.values_mut().for_each(|node| node.key = None);
                     self.services.push(ServiceIdentity { from: seqno, certificate_pem: cert });
                 }
             }
@@ -128,7 +129,9 @@ impl Tables {
     }
 
     /// The key with which a node's signature must verify (section 10.5): that of its endorsed certificate, else of
-    /// the certificate in its row. A retired node may sign, one that is not trusted yet may not.
+    /// the certificate in its row, as 1.x had it. A retired node may sign, one that is not trusted yet may not. That
+    /// the service of the time did endorse the certificate is checked beyond the specification: in ledgers without
+    /// service signatures nothing else ties the entries to the service.
     pub(super) fn signer(&mut self, id: &str) -> Result<PublicKey, Reason> {
         let unknown = || Reason::UnknownSigner(id.to_owned());
         let node = self.nodes.get_mut(id).ok_or_else(unknown)?;
@@ -140,8 +143,14 @@ impl Tables {
             return Ok(key.clone());
         }
         let key = match (&node.endorsed, &info.cert) {
-            (Some(pem), _) => certificate_key(Table::EndorsedCertificates, pem)?,
-            (None, Some(pem)) => certificate_key(Table::Nodes, pem)?,
+            (Some(pem), _) => {
+                let table = Table::EndorsedCertificates;
+                let certificate = certificate(table, pem)?;
+                let service = self.service.as_ref().ok_or(Reason::NoService)?;
+                certificate.verify_signed_by(service).map_err(|_| Reason::NotEndorsed(id.to_owned()))?;
+                public_key(table, &certificate)?
+            }
+            (None, Some(pem)) => public_key(Table::Nodes, &certificate(Table::Nodes, pem)?)?,
             (None, None) => return Err(unknown()),
         };
         if key.node_id().as_str() != id {
@@ -168,9 +177,12 @@ impl Tables {
     }
 }
 
-fn certificate_key(table: Table, pem: &str) -> Result<PublicKey, Reason> {
-    let certificate = Certificate::from_pem(pem).map_err(|e| table.bad_certificate(&e))?;
-    Ok(certificate.public_key().map_err(|e| table.bad_certificate(&e))?.clone())
+fn certificate(table: Table, pem: &str) -> Result<Certificate, Reason> {
+    Certificate::from_pem(pem).map_err(|e| table.bad_certificate(&e))
+}
+
+fn public_key(table: Table, certificate: &Certificate) -> Result<PublicKey, Reason> {
+    certificate.public_key().cloned().map_err(|e| table.bad_certificate(&e))
 }
 
 /// Whether a certificate has this key.

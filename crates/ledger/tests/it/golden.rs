@@ -132,7 +132,7 @@ fn entries_of(path: &std::path::Path) -> Vec<(u64, SeqNo, usize)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     /// One flipped bit anywhere in the committed files is noticed. A bad frame or signature is reported at the entry
     /// itself; another change at the next signature at the latest, whose root no longer fits. Only the last signature
