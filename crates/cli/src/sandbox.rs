@@ -18,7 +18,7 @@ use crate::{
 };
 use arguments::SandboxArgs;
 use ccf_crypto::key::Curve;
-use ccf_governance::constitution::texts;
+use ccf_governance::constitution_texts as texts;
 use ccf_js::Bundle;
 use examples::Surroundings;
 use indicatif::ProgressBar;
@@ -41,9 +41,12 @@ use time::{OffsetDateTime, macros::format_description};
 use workspace::Workspace;
 
 /// The application that is deployed when none is named.
-const BANK: [(&str, &str); 2] = [
-    ("app.json", include_str!("../../../samples/bank/app.json")),
-    ("bank.js", include_str!("../../../samples/bank/src/bank.js")),
+const BANK: &str = include_str!("../../../samples/bank/app.json");
+const BANK_MODULES: [(&str, &str); 4] = [
+    ("accounts.js", include_str!("../../../samples/bank/src/accounts.js")),
+    ("answers.js", include_str!("../../../samples/bank/src/answers.js")),
+    ("store.js", include_str!("../../../samples/bank/src/store.js")),
+    ("transfers.js", include_str!("../../../samples/bank/src/transfers.js")),
 ];
 const BANK_EXAMPLES: &str = include_str!("../../../samples/bank/examples.txt");
 
@@ -167,8 +170,9 @@ fn application(args: &SandboxArgs) -> Result<Application, String> {
         return Ok(Application { name, bundle: None, examples: None });
     }
     let Some(folder) = &args.app else {
-        let metadata: Value = serde_json::from_str(BANK[0].1).map_err(|e| e.to_string())?;
-        let modules = serde_json::json!([{"name": BANK[1].0, "module": BANK[1].1}]);
+        let metadata: Value = serde_json::from_str(BANK).map_err(|e| e.to_string())?;
+        let module = |(name, text): &(&str, &str)| serde_json::json!({"name": name, "module": text});
+        let modules: Vec<Value> = BANK_MODULES.iter().map(module).collect();
         let bundle = serde_json::json!({"metadata": metadata, "modules": modules});
         return Ok(Application {
             name: "samples/bank".to_owned(),
@@ -347,7 +351,7 @@ fn stop(node: NodeProcess) -> Result<ExitCode, String> {
     node.stop()?;
     announce("All CCF nodes stopped.");
     if ledger.is_dir() {
-        announce(&format!("Verify the ledger: ccf ledger verify {}", shown(&ledger).display()));
+        announce(&format!("Verify the ledger: ccf ledger verify --uncommitted {}", shown(&ledger).display()));
     }
     Ok(ExitCode::SUCCESS)
 }

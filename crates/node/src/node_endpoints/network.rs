@@ -17,10 +17,10 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 #[derive(Serialize, JsonSchema)]
 struct Network {
-    #[schemars(with = "Option<u64>")]
-    current_view: Option<View>,
     #[schemars(with = "String")]
     current_service_create_txid: Option<TxId>,
+    #[schemars(with = "Option<u64>")]
+    current_view: Option<View>,
     #[schemars(with = "Option<String>")]
     primary_id: Option<NodeId>,
     recovery_count: u64,
@@ -143,8 +143,8 @@ fn network(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
     };
     let term = shared.node.status.term();
     ctx.respond_json(&Network {
-        current_view: Some(term.view),
         current_service_create_txid: info.current_service_create_txid,
+        current_view: Some(term.view),
         primary_id: term.primary.clone(),
         recovery_count: info.recovery_count.unwrap_or(0),
         service_certificate: info.cert,
