@@ -1,2 +1,11 @@
-//! Placeholder of the workspace skeleton.
-fn main() {}
+//! A node with the logging application linked in.
+
+use ccf_node::Application;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let application = Application::native("logging", |_| logging::endpoints().map_err(|e| e.to_string()));
+    std::process::exit(ccf_node::run(application));
+}
