@@ -317,7 +317,9 @@ fn print_ready(
     announce("Try:");
     terminal::say("");
     let mut lines = match (&application.examples, &application.bundle) {
-        (Some(text), _) => examples::curl_lines(text, &surroundings)?,
+        (Some(text), _) => {
+            examples::curl_lines(text, &surroundings).unwrap_or_else(|mistake| vec![format!("# {mistake}")])
+        }
         (None, Some(bundle)) => examples::made_up(bundle, &surroundings),
         (None, None) => Vec::new(),
     };

@@ -2,7 +2,7 @@
 
 use crate::terminal;
 use ccf_crypto::cert::Certificate;
-use ccf_ledger::verify::{self, Level, Options, Verdict};
+use ccf_ledger::verify::{self, Level, Options, Verdict, VerifyError};
 use ccf_types::{SeqNo, TxId};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf, process::ExitCode};
@@ -93,9 +93,13 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
     let verdict = match verdict {
         Ok(verdict) => verdict,
         Err(error) => {
+            let mut reason = error.to_string();
+            if matches!(error, VerifyError::Empty) && !args.uncommitted {
+                reason += "; for a file that is still open add --uncommitted";
+            }
             match args.json {
-                true => terminal::say(json!({"verified": false, "error": error.to_string()}).to_string()),
-                false => terminal::note(format!("error: {error}")),
+                true => terminal::say(json!({"verified": false, "error": reason}).to_string()),
+                false => terminal::note(format!("error: {reason}")),
             }
             return Ok(ExitCode::from(NOTHING_TO_JUDGE));
         }
@@ -148,7 +152,7 @@ fn in_words(verdict: &Verdict, level: VerifyLevel, refusal: Option<&str>) -> Str
     }
     if verdict.uncommitted_tail > 0 {
         lines.push(format!(
-            "After {} follow {} transactions that no signature covers yet.",
+            "After {} come {} more transaction(s) that no signature covers yet.",
             verdict.verified, verdict.uncommitted_tail
         ));
     }

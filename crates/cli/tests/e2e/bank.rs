@@ -38,7 +38,7 @@ fn the_bank_serves_the_printed_lines_and_leaves_a_ledger_that_auditors_accept() 
         text.contains("public:ccf.gov.proposals_info") && text.contains("public:ccf.gov.endpoints"),
         "{text}"
     );
-    assert!(!text.contains("user_accounts"), "{text}");
+    assert!(!text.contains("bank.accounts"), "{text}");
     let table = Command::new(shell::ccf())
         .args(["ledger", "read", "--uncommitted", "--json", "--table", "ccf.gov.service.info"])
         .arg(&stopped.ledger)
@@ -55,26 +55,22 @@ fn transfers_in_parallel_keep_the_sum(sandbox: &RunningSandbox) {
         ccf_crypto::cert::Certificate::from_pem(&text).unwrap().user_id().to_string()
     };
     let ids = [user("user0"), user("user1")];
-    let mut member = sandbox.client("member0", Protocol::Http1);
-    for id in &ids {
-        let opened =
-            member.send("PUT", &format!("/app/account/{id}/joint"), None, bytes::Bytes::new()).unwrap();
-        assert_eq!(opened.status, 204, "{}", opened.refusal());
-        let paid = member
-            .post(&format!("/app/deposit/{id}/joint"), "application/json", r#"{"value":1000}"#)
-            .unwrap();
-        assert_eq!(paid.status, 204, "{}", paid.refusal());
+    for who in ["user0", "user1"] {
+        let mut client = sandbox.client(who, Protocol::Http1);
+        let opened = client.send("PUT", "/app/account/joint", None, bytes::Bytes::new()).unwrap();
+        assert!(opened.status.is_success(), "{}", opened.refusal());
+        let paid = client.post("/app/deposit/joint", "application/json", r#"{"value":1000}"#).unwrap();
+        assert_eq!(paid.json()["balance"], 1000, "{}", paid.refusal());
     }
     thread::scope(|scope| {
         for worker in 0..4usize {
             let (from, to) = (worker % 2, 1 - worker % 2);
-            let body =
-                json!({"value": 1 + worker, "user_id_to": ids[to], "account_name_to": "joint"}).to_string();
+            let body = json!({"value": 1 + worker, "to_user": ids[to], "to_account": "joint"}).to_string();
             let mut client = sandbox.client(&format!("user{from}"), Protocol::Http1);
             scope.spawn(move || {
                 for _ in 0..50 {
                     let reply = client.post("/app/transfer/joint", "application/json", body.clone()).unwrap();
-                    assert_eq!(reply.status, 204, "{}", reply.refusal());
+                    assert!(reply.status.is_success(), "{}", reply.refusal());
                 }
             });
         }
@@ -93,7 +89,7 @@ fn errors_are_the_banks_own(sandbox: &RunningSandbox) {
         let reply = user.post("/app/transfer/current", "application/json", body.to_owned()).unwrap();
         (reply.status.as_u16(), reply.text())
     };
-    let to = |value: &str| format!(r#"{{"value":{value},"user_id_to":"x","account_name_to":"y"}}"#);
+    let to = |value: &str| format!(r#"{{"value":{value},"to_user":"x","to_account":"y"}}"#);
     for value in ["0", "-1", "1.5", "\"5\"", "null"] {
         assert_eq!(post(&to(value)).0, 400, "{value}");
     }
@@ -110,7 +106,7 @@ fn http2_works_from_start_to_stop() {
     assert_eq!(reply.status, 200);
     assert!(reply.tx_id().is_some());
     let (body, status) = shell::curl(&sandbox.curl_lines()[0], sandbox.folder.path());
-    assert_eq!(status, 204, "{body}");
+    assert!((200..300).contains(&status), "{status} {body}");
     let stopped = sandbox.stop();
     stopped.must_be_clean();
     verdicts::must_be_accepted(&stopped);

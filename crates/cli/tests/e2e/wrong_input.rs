@@ -29,7 +29,8 @@ fn a_broken_application_is_refused_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("src")).unwrap();
     fs::write(folder.path().join("src/x.js"), "").unwrap();
-    fs::write(folder.path().join("app.json"), r#"{"endpoints":{"/x":{"get":{"js_module":"absent.js"}}}}"#).unwrap();
+    fs::write(folder.path().join("app.json"), r#"{"endpoints":{"/x":{"get":{"js_module":"absent.js"}}}}"#)
+        .unwrap();
     let text = sandbox_fails(&["--app", folder.path().to_str().unwrap()]);
     assert!(text.contains("/x"), "{text}");
 }
@@ -42,7 +43,8 @@ fn what_the_service_refuses_is_told_in_its_words() {
     let text = "export function validate(i) { return { valid: false, description: 'never, ' + i.length }; }\n\
                 export function resolve(p, i, v) { return 'Open'; }\nexport function apply(p, i) {}\n";
     fs::write(&constitution, text).unwrap();
-    let text = sandbox_fails(&["--node", "local://127.0.0.1:0", "--constitution", constitution.to_str().unwrap()]);
+    let text =
+        sandbox_fails(&["--node", "local://127.0.0.1:0", "--constitution", constitution.to_str().unwrap()]);
     assert!(text.contains("cannot add the users") && text.contains("ProposalFailedToValidate"), "{text}");
     assert!(text.contains("never, "), "{text}");
 }

@@ -28,8 +28,10 @@ fn every_target_has_its_program() {
 #[test]
 fn corpora_and_their_mutants_pass() {
     for (name, target) in TARGETS {
-        let mut seeds: Vec<PathBuf> =
-            fs::read_dir(fuzz().join("corpus").join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut seeds: Vec<PathBuf> = fs::read_dir(fuzz().join("corpus").join(name))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         seeds.sort();
         assert!(!seeds.is_empty(), "{name}");
         for seed in seeds {
