@@ -230,7 +230,9 @@ fn callers_are_told_who_they_are() {
     let (name, age) = (("x-custom-auth-name", "Alice"), ("x-custom-auth-age", "42"));
     let good = json!({"age": 42, "description": "Your name is Alice and you are 42", "name": "Alice"});
     assert_eq!(custom(&mut log, &[name, age]), (200, good));
-    for refused in [&[][..], &[name], &[name, ("x-custom-auth-age", "12")], &[("x-custom-auth-name", ""), age]] {
+    for refused in
+        [&[][..], &[name], &[name, ("x-custom-auth-age", "12")], &[("x-custom-auth-name", ""), age]]
+    {
         assert_eq!(custom(&mut log, refused).0, 401);
     }
     assert_eq!(custom(&mut log, &[("x-custom-auth-explode", "boom")]).0, 500);
