@@ -3,8 +3,8 @@
 
 use ccf_ledger::files::{FileError, LedgerWriter};
 use ccf_types::SeqNo;
-use crossbeam_channel::{Receiver, Sender, bounded};
-use std::{sync::Arc, thread::JoinHandle};
+use parking_lot::{Condvar, Mutex};
+use std::{collections::VecDeque, sync::Arc, thread::JoinHandle};
 
 /// Batches that may wait for the disk before the sequencer waits too.
 const BATCHES_MAX: usize = 256;
@@ -19,15 +19,63 @@ enum Command {
 
 /// What the disk thread reports, from its own thread.
 pub trait DiskEvents: Send + Sync + 'static {
-    /// The ledger up to `seqno` is in the operating system's hands.
-    fn written(&self, seqno: SeqNo);
+    /// The ledger up to `seqno` is in the operating system's hands; whether a signature is among what is new.
+    fn written(&self, seqno: SeqNo, committable: bool);
     /// The disk failed: nothing more will be written.
     fn failed(&self, error: FileError);
 }
 
+/// Instructions on their way. A plain queue under a lock: a channel that spins before it sleeps costs more than the
+/// writing itself.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    commands: VecDeque<Command>,
+    /// No more commands will come, or nobody takes them any more.
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&self, command: Command) {
+        let mut state = self.state.lock();
+        while state.commands.len() >= BATCHES_MAX && !state.closed {
+            self.changed.wait(&mut state);
+        }
+        if !state.closed {
+            state.commands.push_back(command);
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next command; `None` once closed and empty.
+    fn pop(&self) -> Option<Command> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(command) = state.commands.pop_front() {
+                self.changed.notify_all();
+                return Some(command);
+            }
+            if state.closed {
+                return None;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
 /// The sequencer's end of the disk thread.
 pub struct Disk {
-    commands: Option<Sender<Command>>,
+    queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,30 +85,27 @@ impl Disk {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(writer: LedgerWriter, events: Arc<dyn DiskEvents>) -> std::io::Result<Disk> {
-        let (commands, receiver) = bounded(BATCHES_MAX);
-        let run = move || run(writer, &receiver, &*events);
+        let queue = Arc::new(Queue::default());
+        let commands = Arc::clone(&queue);
+        let run = move || run(writer, &commands, &*events);
         let thread = std::thread::Builder::new().name("disk".into()).spawn(run)?;
-        Ok(Disk { commands: Some(commands), thread: Some(thread) })
+        Ok(Disk { queue, thread: Some(thread) })
     }
 
-    /// Appends entries in order. Waits if the disk is far behind.
+    /// Appends entries in order. Waits if the disk is far behind. After a failure, which has been reported, nothing
+    /// happens.
     pub fn append(&self, entries: Vec<(Vec<u8>, bool)>) {
-        self.send(Command::Append(entries));
+        self.queue.push(Command::Append(entries));
     }
 
     /// Everything up to `seqno` is committed.
     pub fn commit(&self, seqno: SeqNo) {
-        self.send(Command::Commit(seqno));
-    }
-
-    fn send(&self, command: Command) {
-        // After a failure the thread is gone and has reported; the node is stopping.
-        let _ = self.commands.as_ref().map(|commands| commands.send(command));
+        self.queue.push(Command::Commit(seqno));
     }
 
     /// Waits until everything is written.
     pub fn finish(mut self) {
-        self.commands = None;
+        self.queue.close();
         if let Some(thread) = self.thread.take() {
             // A panic there has been printed already; stopping goes on.
             let _ = thread.join();
@@ -68,9 +113,10 @@ impl Disk {
     }
 }
 
-fn run(mut writer: LedgerWriter, commands: &Receiver<Command>, events: &dyn DiskEvents) {
-    while let Ok(command) = commands.recv() {
+fn run(mut writer: LedgerWriter, commands: &Queue, events: &dyn DiskEvents) {
+    while let Some(command) = commands.pop() {
         if let Err(error) = perform(&mut writer, command, events) {
+            commands.close();
             events.failed(error);
             return;
         }
@@ -85,7 +131,8 @@ fn perform(writer: &mut LedgerWriter, command: Command, events: &dyn DiskEvents)
                 last = writer.append(bytes, *committable)?;
             }
             writer.flush()?;
-            events.written(last);
+            let committable = entries.iter().any(|(_, committable)| *committable);
+            events.written(last, committable);
         }
         Command::Commit(seqno) => writer.commit(seqno)?,
     }

@@ -87,7 +87,7 @@ impl RequestHandler for Requests {
     }
 
     fn batch_done(&self) {
-        self.node.inbox.wake_if_filled();
+        self.node.inbox.burst_done();
     }
 }
 

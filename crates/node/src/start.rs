@@ -169,9 +169,11 @@ struct DiskReports {
 }
 
 impl DiskEvents for DiskReports {
-    fn written(&self, seqno: SeqNo) {
+    fn written(&self, seqno: SeqNo, committable: bool) {
         self.progress.advance(seqno);
-        self.inbox.wake();
+        if committable {
+            self.inbox.wake();
+        }
     }
 
     fn failed(&self, error: FileError) {

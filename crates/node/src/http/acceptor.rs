@@ -4,11 +4,7 @@
 //! distribution among several listeners does by chance only.
 
 use super::{
-    limits::KEEP_ALIVE,
-    metrics::Gauge,
-    server::InterfaceState,
-    settings::Authority,
-    tls::Configurations,
+    limits::KEEP_ALIVE, metrics::Gauge, server::InterfaceState, settings::Authority, tls::Configurations,
     worker::ToWorker,
 };
 use socket2::{SockRef, TcpKeepalive};
@@ -106,7 +102,8 @@ pub(crate) fn start(
     thread::Builder::new().name("acceptor".to_owned()).spawn(move || {
         LocalSet::new().block_on(&runtime, async move {
             for (listener, interface) in listeners {
-                let hand_over = HandOver { interface, workers: workers.clone(), total: total.clone(), turn: 0 };
+                let hand_over =
+                    HandOver { interface, workers: workers.clone(), total: total.clone(), turn: 0 };
                 tokio::task::spawn_local(accept(listener, hand_over));
             }
             // Ends with an error when the server drops its end: the only thing it ever says.

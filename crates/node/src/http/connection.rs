@@ -80,7 +80,14 @@ impl Connection {
         control: Rc<SessionControl>,
         scratch: Rc<Scratch>,
     ) -> Connection {
-        Connection { socket, tls: tls.map(TlsEngine::new), unsent: Vec::new(), peer_closed: false, control, scratch }
+        Connection {
+            socket,
+            tls: tls.map(TlsEngine::new),
+            unsent: Vec::new(),
+            peer_closed: false,
+            control,
+            scratch,
+        }
     }
 
     /// Completes the TLS handshake. Application data that came with it is appended to `plaintext`.
@@ -210,7 +217,8 @@ impl Connection {
             let _ = self.socket.try_write(&self.unsent);
             return;
         }
-        if self.flush().await.is_err() || poll_fn(|cx| Pin::new(&mut self.socket).poll_shutdown(cx)).await.is_err()
+        if self.flush().await.is_err()
+            || poll_fn(|cx| Pin::new(&mut self.socket).poll_shutdown(cx)).await.is_err()
         {
             return;
         }

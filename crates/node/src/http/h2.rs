@@ -275,9 +275,8 @@ impl<H: RequestHandler> Drop for Executing<'_, H> {
 fn to_http(response: &Response) -> HttpResponse {
     let no_body = matches!(response.status, 204 | 304);
     let body = if no_body { Bytes::new() } else { response.body.clone() };
-    let mut builder = http::Response::builder()
-        .status(response.status)
-        .header(http::header::CONTENT_LENGTH, body.len());
+    let mut builder =
+        http::Response::builder().status(response.status).header(http::header::CONTENT_LENGTH, body.len());
     for (name, value) in response.headers.iter() {
         let mut text = Vec::new();
         value.write_to(&mut text);
@@ -325,11 +324,7 @@ impl AsyncRead for Watched {
 }
 
 impl AsyncWrite for Watched {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if result.is_ready() {
             self.control.touch();

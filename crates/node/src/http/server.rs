@@ -61,9 +61,7 @@ impl Interface {
     pub fn bind(settings: InterfaceSettings, address: &str) -> Result<Interface, BindError> {
         match listen(address) {
             Ok((listener, local)) => Ok(Interface { settings, listener, address: local }),
-            Err(error) => {
-                Err(BindError { interface: settings.name, address: address.to_owned(), error })
-            }
+            Err(error) => Err(BindError { interface: settings.name, address: address.to_owned(), error }),
         }
     }
 

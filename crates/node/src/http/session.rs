@@ -141,7 +141,11 @@ impl SessionControl {
 mod tests {
     use super::*;
 
-    fn seconds_until_slow(control: &SessionControl, each_second: impl Fn(), idle_max: Option<u32>) -> (u32, Slow) {
+    fn seconds_until_slow(
+        control: &SessionControl,
+        each_second: impl Fn(),
+        idle_max: Option<u32>,
+    ) -> (u32, Slow) {
         for second in 1..10_000 {
             each_second();
             if let Some(slow) = control.tick(idle_max) {

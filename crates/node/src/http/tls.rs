@@ -10,6 +10,6 @@ mod engine;
 mod p521;
 mod provider;
 
-pub use certificates::{TlsIdentity, TlsIdentityError};
 pub(crate) use certificates::{Configurations, InterfaceTls, PeerCertificates};
+pub use certificates::{TlsIdentity, TlsIdentityError};
 pub(crate) use engine::{Output, Progress, TlsEngine, TlsError};

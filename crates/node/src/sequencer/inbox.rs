@@ -1,7 +1,9 @@
 //! Where workers put finished entries and from where the sequencer takes them.
 //!
-//! Workers push without waking anybody; after a burst of requests they call [`Inbox::wake`] once. The sequencer
-//! sleeps only after it has said so, so no wake-up is lost.
+//! Workers push without waking anybody; after a burst of requests they call [`Inbox::burst_done`] once. That wakes the
+//! sequencer only if it sleeps without a deadline or much has gathered: while a signature is due at a known moment
+//! anyway, entries may wait for it, and the sequencer handles them in one go. The sequencer sleeps only after it has
+//! said so, so no wake-up is lost.
 
 use crate::sequencer::FinishedEntry;
 use ccf_types::{Digest, SeqNo};
@@ -11,6 +13,9 @@ use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
+
+/// Entries from which the sequencer is woken before its deadline, so that its work and the disk's are spread.
+const GATHERED_MAX: usize = 4096;
 
 /// How long a request waits for the root at an entry that other workers are still finishing.
 const ROOT_PATIENCE: Duration = Duration::from_secs(1);
@@ -30,7 +35,17 @@ struct State {
     chunk_requests: Vec<SeqNo>,
     woken: bool,
     stopped: bool,
-    sleeping: bool,
+    sleep: Sleep,
+}
+
+/// Whether the sequencer sleeps.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Sleep {
+    #[default]
+    Awake,
+    UntilWoken,
+    /// It will look by itself at a known moment.
+    UntilDeadline,
 }
 
 /// Somebody wants the Merkle root over all entries up to and including `seqno`.
@@ -75,12 +90,13 @@ impl Inbox {
         self.state.lock().entries.push(entry);
     }
 
-    /// Wakes the sequencer if there is anything for it.
-    pub fn wake_if_filled(&self) {
+    /// A worker has finished a burst of requests.
+    pub fn burst_done(&self) {
         let mut state = self.state.lock();
-        if !state.entries.is_empty() && !state.woken {
+        let gathered = state.entries.len();
+        if state.sleep == Sleep::UntilWoken && gathered > 0 || gathered >= GATHERED_MAX {
             state.woken = true;
-            if state.sleeping {
+            if state.sleep != Sleep::Awake {
                 self.changed.notify_one();
             }
         }
@@ -90,7 +106,7 @@ impl Inbox {
     pub fn wake(&self) {
         let mut state = self.state.lock();
         state.woken = true;
-        if state.sleeping {
+        if state.sleep != Sleep::Awake {
             self.changed.notify_one();
         }
     }
@@ -104,8 +120,10 @@ impl Inbox {
     /// Sleeps until woken or `deadline`, then moves all entries into `taken`. Returns whether a stop was asked for.
     pub(super) fn take(&self, deadline: Option<Instant>, taken: &mut Taken) -> bool {
         let mut state = self.state.lock();
-        while !state.woken && !state.stopped {
-            state.sleeping = true;
+        // What came while the sequencer was at work it takes at once, unless it is to gather until a deadline.
+        let ready = |state: &State| state.woken || state.stopped || (deadline.is_none() && !state.entries.is_empty());
+        while !ready(&state) {
+            state.sleep = if deadline.is_some() { Sleep::UntilDeadline } else { Sleep::UntilWoken };
             let timed_out = match deadline {
                 Some(deadline) => self.changed.wait_until(&mut state, deadline).timed_out(),
                 None => {
@@ -113,7 +131,7 @@ impl Inbox {
                     false
                 }
             };
-            state.sleeping = false;
+            state.sleep = Sleep::Awake;
             if timed_out {
                 break;
             }
@@ -131,9 +149,9 @@ impl Inbox {
     pub fn sleep(&self, deadline: Instant) {
         let mut state = self.state.lock();
         while !state.woken {
-            state.sleeping = true;
+            state.sleep = Sleep::UntilDeadline;
             let timed_out = self.changed.wait_until(&mut state, deadline).timed_out();
-            state.sleeping = false;
+            state.sleep = Sleep::Awake;
             if timed_out {
                 break;
             }

@@ -20,7 +20,9 @@ fn answers_look_as_specified() {
     );
     assert!(ask(&mut stream, "GET /a HTTP/1.0\r\n\r\n").ends_with("GET /a\n"));
     assert!(ask(&mut stream, "GET https://h/a HTTP/1.1\r\n\r\n").ends_with("GET https://h/a\n"));
-    assert!(ask(&mut stream, "GET /headers HTTP/1.1\r\nHost: x\r\nA:  b \r\n\r\n").ends_with("host=x\na=b\n"));
+    assert!(
+        ask(&mut stream, "GET /headers HTTP/1.1\r\nHost: x\r\nA:  b \r\n\r\n").ends_with("host=x\na=b\n")
+    );
     assert!(
         ask(&mut stream, "POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")
             .ends_with("POST /c\nhi")
@@ -70,7 +72,9 @@ fn closing_outcomes_close() {
     let running = start(plain);
     for (path, answered) in [("/close", true), ("/drop", false), ("/panic", false)] {
         let mut stream = tcp(running.address);
-        stream.write_all(format!("GET {path} HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\n\r\nGET /next HTTP/1.1\r\n\r\n").as_bytes())
+            .unwrap();
         if answered {
             assert!(answer(&mut stream).unwrap().ends_with("GET /close\n"));
         }
@@ -92,7 +96,8 @@ fn refusals_are_answered_counted_and_final() {
     });
     let long = "x".repeat(1025);
     let many: String = (0..21).map(|i| format!("h{i}: v\r\n")).collect();
-    let error = |code: &str, text: &str| format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"{text}\"}}}}");
+    let error =
+        |code: &str, text: &str| format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"{text}\"}}}}");
     for (request, status, body) in [
         (
             "get /node/commit HTTP/1.1\r\n\r\n".to_owned(),
@@ -145,7 +150,9 @@ fn a_refusal_reaches_a_client_that_is_still_sending() {
     let running = start(|_, _| ());
     let mut stream = tls(running.address);
     let body = vec![b'b'; 8 << 20];
-    stream.write_all(format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes()).unwrap();
+    stream
+        .write_all(format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len()).as_bytes())
+        .unwrap();
     // The server may close before all of it is sent.
     let _ = stream.write_all(&body);
     assert!(answer(&mut stream).unwrap().starts_with("HTTP/1.1 413 "));

@@ -37,8 +37,7 @@ async fn connect(address: SocketAddr, secure: bool) -> SendRequest<Full<Bytes>> 
 async fn greet(
     io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 ) -> SendRequest<Full<Bytes>> {
-    let (sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
     sender
 }
@@ -66,7 +65,10 @@ fn requests_are_answered_and_show_their_pseudo_headers() {
         });
         run(async {
             let mut sender = connect(running.address, secure).await;
-            assert_eq!(ask2(&mut sender, post("/a?b=1", b"hi".to_vec())).await, (200, "POST /a?b=1\nhi".into()));
+            assert_eq!(
+                ask2(&mut sender, post("/a?b=1", b"hi".to_vec())).await,
+                (200, "POST /a?b=1\nhi".into())
+            );
             let mut request = post("/headers", Vec::new());
             request.headers_mut().insert("x-y", "z".parse().unwrap());
             let (_, text) = ask2(&mut sender, request).await;

@@ -42,7 +42,8 @@ impl RequestHandler for Echo {
 
     fn handle(&self, session: &mut Self::Session, request: Request) -> Outcome {
         self.requests.fetch_add(1, SeqCst);
-        let mut text = format!("{} {}\n", request.method(), String::from_utf8_lossy(request.target())).into_bytes();
+        let mut text =
+            format!("{} {}\n", request.method(), String::from_utf8_lossy(request.target())).into_bytes();
         match request.path() {
             b"/close" => return Outcome::RespondAndClose(Response::with_body(200, "text/plain", text)),
             b"/drop" => return Outcome::Close,
@@ -109,7 +110,9 @@ pub fn start(change: impl FnOnce(&mut InterfaceSettings, &mut ServerSettings)) -
     running
 }
 
-pub fn start_without_certificate(change: impl FnOnce(&mut InterfaceSettings, &mut ServerSettings)) -> Running {
+pub fn start_without_certificate(
+    change: impl FnOnce(&mut InterfaceSettings, &mut ServerSettings),
+) -> Running {
     let mut interface = InterfaceSettings::new("main");
     let mut server = ServerSettings { workers: 2, ..ServerSettings::default() };
     change(&mut interface, &mut server);

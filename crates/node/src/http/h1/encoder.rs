@@ -77,10 +77,15 @@ mod tests {
 
     #[test]
     fn answers_without_body() {
-        assert_eq!(text(&Response::status(503), false), "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(
+            text(&Response::status(503), false),
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+        );
         for status in [204, 304] {
             let response = Response::with_body(status, "text/plain", "no");
-            assert!(text(&response, false).ends_with("content-length: 0\r\ncontent-type: text/plain\r\n\r\n"));
+            assert!(
+                text(&response, false).ends_with("content-length: 0\r\ncontent-type: text/plain\r\n\r\n")
+            );
         }
         let response = Response::status(799);
         assert!(text(&response, false).starts_with("HTTP/1.1 799 Unknown\r\n"));

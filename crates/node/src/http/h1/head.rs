@@ -81,7 +81,11 @@ pub(super) fn split_header_line(line: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Checks the characters of a header line split by [`split_header_line`] and trims the value.
-pub(super) fn parse_header_line(line: &[u8], colon: usize, value_start: usize) -> Result<HeaderLine, BadLine> {
+pub(super) fn parse_header_line(
+    line: &[u8],
+    colon: usize,
+    value_start: usize,
+) -> Result<HeaderLine, BadLine> {
     let name = line.get(..colon).unwrap_or_default();
     let mut classes = 0;
     for &byte in name {
@@ -152,11 +156,7 @@ pub(super) fn parse_content_length(value: &[u8]) -> Option<usize> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(
-        value
-            .iter()
-            .fold(0usize, |n, &d| n.saturating_mul(10).saturating_add(usize::from(d - b'0'))),
-    )
+    Some(value.iter().fold(0usize, |n, &d| n.saturating_mul(10).saturating_add(usize::from(d - b'0'))))
 }
 
 /// Reads a chunk-size line (without CRLF): hexadecimal digits, then optionally an extension, which is
@@ -169,9 +169,11 @@ pub(super) fn parse_chunk_size(line: &[u8]) -> Option<usize> {
         return None;
     }
     let value = |d: u8| usize::from(if d.is_ascii_digit() { d - b'0' } else { (d | 0x20) - b'a' + 10 });
-    Some(line.iter().take(digits).fold(0usize, |n, &d| {
-        if n > usize::MAX >> 4 { usize::MAX } else { n << 4 | value(d) }
-    }))
+    Some(
+        line.iter()
+            .take(digits)
+            .fold(0usize, |n, &d| if n > usize::MAX >> 4 { usize::MAX } else { n << 4 | value(d) }),
+    )
 }
 
 #[cfg(test)]
@@ -204,7 +206,8 @@ mod tests {
 
     #[test]
     fn method_prefixes() {
-        for ok in [&b""[..], b"G", b"GET", b"GET ", b"M-SEAR", b"UNSUBSCRIBE", b"UNSUBSCRIBE /", b"PROPFIND"] {
+        for ok in [&b""[..], b"G", b"GET", b"GET ", b"M-SEAR", b"UNSUBSCRIBE", b"UNSUBSCRIBE /", b"PROPFIND"]
+        {
             assert!(check_method_prefix(ok).is_ok(), "{ok:?}");
         }
         for bad in [&b"g"[..], b" ", b"GETT", b"G ", b"\x16\x03", b"UNSUBSCRIBEX", b"UNSUBSCRIBEXY Z"] {

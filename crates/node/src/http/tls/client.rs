@@ -47,8 +47,7 @@ impl AnyClient {
             .find(|(scheme, _)| *scheme == signed.scheme)
             .map_or(&[][..], |(_, algorithms)| *algorithms);
         // The first algorithm of an ECDSA scheme is the one whose curve its name says.
-        let candidates =
-            if curve_is_fixed { candidates.get(..1).unwrap_or_default() } else { candidates };
+        let candidates = if curve_is_fixed { candidates.get(..1).unwrap_or_default() } else { candidates };
         let algorithm = candidates
             .iter()
             .find(|a| a.public_key_alg_id().as_ref() == key_algorithm)

@@ -72,7 +72,11 @@ pub(crate) struct TlsEngine {
 enum Stage {
     /// The client's first message is not complete. It is read beforehand because the configuration depends on
     /// what protocols it names.
-    Hello { configurations: Arc<Configurations>, acceptor: Acceptor, given: usize },
+    Hello {
+        configurations: Arc<Configurations>,
+        acceptor: Acceptor,
+        given: usize,
+    },
     Connected(Box<UnbufferedServerConnection>),
     Failed,
 }
@@ -212,10 +216,7 @@ impl TlsEngine {
     fn write(
         &mut self,
         output: &mut Output,
-        mut put: impl FnMut(
-            &mut WriteTraffic<'_, ServerConnectionData>,
-            &mut [u8],
-        ) -> Result<usize, EncryptError>,
+        mut put: impl FnMut(&mut WriteTraffic<'_, ServerConnectionData>, &mut [u8]) -> Result<usize, EncryptError>,
     ) -> Result<(), TlsError> {
         let Stage::Connected(connection) = &mut self.stage else {
             return Err(TlsError::Protocol(rustls::Error::HandshakeNotComplete));

@@ -77,10 +77,19 @@ fn malformed_requests() {
         (b"GET / HTTP/3.0\r\n\r\n", Version),
         (b"GET / HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\n", ContentLengthTwice),
         (b"GET / HTTP/1.1\r\ncontent-length: 3x\r\n\r\n", ContentLength),
-        (b"GET / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", ContentLengthAndChunks),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n", ContentLengthAndChunks),
+        (
+            b"GET / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
+            ContentLengthAndChunks,
+        ),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n",
+            ContentLengthAndChunks,
+        ),
         (b"GET / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n", TransferEncoding),
-        (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n", TransferEncoding),
+        (
+            b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n",
+            TransferEncoding,
+        ),
         (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nx\r\n", ChunkSize),
         (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\n", ChunkLine),
         (b"GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab", ChunkEnd),
@@ -136,7 +145,9 @@ fn limits_are_inclusive() {
     assert_eq!(sized(64, 49, 48, 6).unwrap_err(), RequestError::NameTooLarge { name: vec![b'n'; 49] });
     assert_eq!(sized(64, 48, 49, 6).unwrap_err(), RequestError::ValueTooLarge { name: vec![b'n'; 48] });
     assert_eq!(sized(64, 48, 48, 7).unwrap_err(), RequestError::TooManyHeaders);
-    let chunks = |n| format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n20\r\n{}\r\n{n:x}\r\n", "x".repeat(32));
+    let chunks = |n| {
+        format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n20\r\n{}\r\n{n:x}\r\n", "x".repeat(32))
+    };
     assert!(first(chunks(32).as_bytes()).unwrap().is_none());
     assert_eq!(first(chunks(33).as_bytes()).unwrap_err(), RequestError::BodyTooLarge);
     assert_eq!(
@@ -178,14 +189,18 @@ fn what_never_ends_is_refused() {
 #[test]
 fn continue_is_asked_for_once_and_only_without_a_body() {
     let mut waiting = decoder(64, 48, 6);
-    waiting.buffer_mut().extend_from_slice(b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n");
+    waiting
+        .buffer_mut()
+        .extend_from_slice(b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n");
     assert!(waiting.next().unwrap().is_none());
     assert!(waiting.take_expects_continue());
     assert!(!waiting.take_expects_continue());
     waiting.buffer_mut().extend_from_slice(b"ab");
     assert!(waiting.next().unwrap().is_some());
     let mut eager = decoder(64, 48, 6);
-    eager.buffer_mut().extend_from_slice(b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\na");
+    eager
+        .buffer_mut()
+        .extend_from_slice(b"POST / HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\na");
     assert!(eager.next().unwrap().is_none());
     assert!(!eager.take_expects_continue());
 }
