@@ -100,7 +100,7 @@ mod tests {
             ("ccf.gov.secret", ["", "", "", "", ""]),
             ("ccf.internal.secret", ["", "", "", "", ""]),
         ] {
-            let map = MapName::new(name).unwrap();
+            let map = MapName::parse(name).unwrap();
             for (context, expected) in contexts.iter().zip(expected) {
                 let p = context.permission(&map);
                 let got = format!("{}{}", if p.read { "r" } else { "" }, if p.write { "w" } else { "" });

@@ -137,14 +137,25 @@ pub(crate) static FUNCTIONS: &[Def] = &[
     any(HANDLE, "get size", APP | GOV, handle::size),
 ];
 
-/// Adds the globals of `kind`. Called once, while the interpreter is prepared.
+/// Functions of `ccf.crypto` that older applications call on `ccf` itself.
+const OLD_PLACES: [&str; 7] = [
+    "generateAesKey",
+    "generateRsaKeyPair",
+    "generateEcdsaKeyPair",
+    "wrapKey",
+    "digest",
+    "isValidX509CertBundle",
+    "isValidX509CertChain",
+];
+
+/// Adds the globals of the interpreter's kind. Called once, while the interpreter is prepared.
 pub(crate) fn install(scope: Scope<'_>) -> JsResult<()> {
     let host = scope.host();
     let here = match host.kind {
         Kind::Application => APP,
         Kind::GovernanceReadOnly => GOV,
         Kind::GovernanceReadWrite => GOV | GOV_RW,
-        Kind::Bare => return Ok(()),
+        Kind::Bare | Kind::Parser => return Ok(()),
     };
     let global = scope.globals();
     let ccf = scope.object()?;
@@ -173,6 +184,10 @@ pub(crate) fn install(scope: Scope<'_>) -> JsResult<()> {
         } else {
             owner.set(function.name, value)?;
         }
+    }
+    let crypto = ccf.get("crypto")?;
+    for name in OLD_PLACES {
+        ccf.set(name, crypto.get(name)?)?;
     }
     scope.set_handle_prototype(handles);
     let make_kv = scope.eval_script("<init>", MAKE_KV)?;

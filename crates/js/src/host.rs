@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     GovernanceReadWrite,
     /// The language alone.
     Bare,
+    /// The language alone, and every import finds an empty module: for parsing modules one by one.
+    Parser,
 }
 
 /// See the module's text. Lives as long as its interpreter.

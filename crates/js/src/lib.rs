@@ -19,13 +19,16 @@ mod globals;
 mod governance;
 mod host;
 pub mod limits;
+#[doc(hidden)]
+pub mod measuring;
 mod options;
 mod tables;
 
 pub use access::{Access, Permission};
 pub use app::{JsApp, JsMetrics};
-pub use bundle::{ENGINE_VERSION, 
-    Bundle, BundleError, BundleModule, EndpointProperties, InterpreterReuse, Metadata, install, remove,
+pub use bundle::{
+    Bundle, BundleError, BundleModule, ENGINE_VERSION, EndpointProperties, InterpreterReuse, Metadata,
+    install, remove,
 };
 pub use console::{Console, Filter, Level, Sink, Tag};
 pub use engine::exception::ScriptError;

@@ -1,6 +1,6 @@
 //! The modules of one version of the application: sources from the store, bytecode kept in memory.
 
-use crate::engine::module::Bytecode;
+use crate::engine::module::{Bytecode, parse_apart};
 use crate::engine::value::{JsResult, Scope};
 use crate::host::Host;
 use crate::tables::MODULES;
@@ -39,7 +39,9 @@ impl ModuleSet {
             Source::Compiled(bytecode) => return Ok(bytecode.clone()),
             Source::Text(text) => text,
         };
-        let bytecode = scope.compile_module(name, text)?;
+        let bytecode = parse_apart(name, text).map_err(|error| {
+            scope.throw_syntax(error.message.strip_prefix("SyntaxError: ").unwrap_or(error.reason()))
+        })?;
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         compiled.insert(name.into(), bytecode.clone());
         Ok(bytecode)

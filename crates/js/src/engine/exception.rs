@@ -39,6 +39,10 @@ impl ScriptError {
         ScriptError { message: "exception without text".to_owned(), stack: None, timed_out }
     }
 
+    pub(super) fn no_memory() -> ScriptError {
+        ScriptError { message: "InternalError: out of memory".to_owned(), stack: None, timed_out: false }
+    }
+
     /// The message as answers and logs show it: a timeout has its own text.
     #[must_use]
     pub fn reason(&self) -> &str {

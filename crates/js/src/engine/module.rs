@@ -1,7 +1,11 @@
 //! ES modules: compile to bytecode, load, link, evaluate, find exports.
 
-use super::runtime::State;
+use super::exception::ScriptError;
+use super::runtime::{Runtime, State};
 use super::value::{JsResult, Scope, Val};
+use crate::console::Console;
+use crate::host::{Host, Kind};
+use crate::limits::Limits;
 use rquickjs::qjs;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
@@ -34,7 +38,7 @@ pub(crate) enum ExportError {
 
 impl<'s> Scope<'s> {
     /// Parses a module. SyntaxError if it is not one. The name appears in stack traces.
-    pub(crate) fn compile_module(self, name: &str, source: &str) -> JsResult<Bytecode> {
+    fn compile_module(self, name: &str, source: &str) -> JsResult<Bytecode> {
         let module = self.eval(name, source, qjs::JS_EVAL_TYPE_MODULE | qjs::JS_EVAL_FLAG_COMPILE_ONLY)?;
         let mut len: qjs::size_t = 0;
         let flags = (qjs::JS_WRITE_OBJ_BYTECODE | qjs::JS_WRITE_OBJ_STRIP_SOURCE).cast_signed();
@@ -197,12 +201,32 @@ pub(super) unsafe extern "C" fn load_callback(
     // SAFETY: called by the interpreter somebody is inside of, with a C string.
     let (scope, name) = unsafe { (Scope::new(ctx), CStr::from_ptr(name).to_string_lossy()) };
     let state: &State = scope.state();
+    if state.host.kind == Kind::Parser {
+        let name = CString::new(name.as_ref()).unwrap_or_default();
+        // SAFETY: a live context and a C string; the module has no exports and is never linked.
+        return unsafe { qjs::JS_NewCModule(ctx.as_ptr(), name.as_ptr(), Some(empty_module)) };
+    }
     let loaded = match state.host.find_module(&name) {
         Some(source) => source.bytecode(scope, &name).and_then(|code| scope.read_module(&code)),
         None => Err(scope.throw_reference(&format!("module '{name}' not found"))),
     };
     // SAFETY: a module value's pointer is its definition; the context keeps it when the value goes.
     loaded.map_or(std::ptr::null_mut(), |m| unsafe { qjs::JS_VALUE_GET_PTR(m.raw) }.cast())
+}
+
+unsafe extern "C" fn empty_module(
+    _ctx: *mut qjs::JSContext,
+    _module: *mut qjs::JSModuleDef,
+) -> std::ffi::c_int {
+    0
+}
+
+/// Parses one module in an interpreter of its own: parsing leaves the module behind, under its name, where it would be
+/// found in place of the loaded one. Whether its imports exist is seen when it is loaded.
+pub(crate) fn parse_apart(name: &str, source: &str) -> Result<Bytecode, ScriptError> {
+    let parser = Runtime::new(Host::new(Kind::Parser, Console::silent()), &[]);
+    let mut parser = parser.map_err(|_| ScriptError::no_memory())?;
+    parser.enter(|scope| scope.limited(&Limits::default(), || scope.compile_module(name, source)))
 }
 
 /// Whether a text can be a module name: the C interface ends names at a zero byte.

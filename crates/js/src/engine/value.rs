@@ -179,6 +179,11 @@ impl<'s> Scope<'s> {
         self.throw_with(message, qjs::JS_ThrowInternalError)
     }
 
+    /// Throws what the script sees as a `SyntaxError`.
+    pub(crate) fn throw_syntax(self, message: &str) -> Thrown {
+        self.throw_with(message, qjs::JS_ThrowSyntaxError)
+    }
+
     /// Throws what the script sees as a `ReferenceError`.
     pub(crate) fn throw_reference(self, message: &str) -> Thrown {
         self.throw_with(message, qjs::JS_ThrowReferenceError)

@@ -20,6 +20,12 @@ pub(super) fn error<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<'s>]) -> 
 fn line<'s>(scope: Scope<'s>, level: Level, args: &[Val<'s>]) -> JsResult<Val<'s>> {
     let host = scope.host();
     host.impure.set(true);
+    let tag = if host.kind == Kind::Application { Tag::App } else { Tag::Gov };
+    // Outside of a call the module is on trial: it will run again, and speak then.
+    let heard = host.invocation.with(|_| ()).is_some();
+    if !heard || !host.console.is_enabled(level, tag) {
+        return Ok(scope.undefined());
+    }
     let mut text = String::new();
     for (i, value) in args.iter().enumerate() {
         if i > 0 {
@@ -33,7 +39,6 @@ fn line<'s>(scope: Scope<'s>, level: Level, args: &[Val<'s>]) -> JsResult<Val<'s
         let room = CONSOLE_LINE_BYTES_MAX.saturating_sub(text.len());
         text.push_str(&part[..part.floor_char_boundary(room)]);
     }
-    let tag = if host.kind == Kind::Application { Tag::App } else { Tag::Gov };
     host.console.line(level, tag, &text);
     Ok(scope.undefined())
 }

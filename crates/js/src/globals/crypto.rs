@@ -30,7 +30,11 @@ pub(super) fn generate_aes_key<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_,
     scope.buffer(&key)
 }
 
-pub(super) fn generate_rsa_key_pair<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_, 's>) -> JsResult<Val<'s>> {
+pub(super) fn generate_rsa_key_pair<'s>(
+    scope: Scope<'s>,
+    _: &Val<'s>,
+    args: Args<'_, 's>,
+) -> JsResult<Val<'s>> {
     let Some(bits) = args.first() else { return Err(missing(scope)) };
     let exponent = match args.get(1).filter(|e| !e.is_undefined()) {
         Some(exponent) => Some(exponent.to_int64()?),
@@ -39,12 +43,20 @@ pub(super) fn generate_rsa_key_pair<'s>(scope: Scope<'s>, _: &Val<'s>, args: Arg
     pair(scope, script::generate_rsa_key_pair(bits.to_int64()?, exponent))
 }
 
-pub(super) fn generate_ecdsa_key_pair<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_, 's>) -> JsResult<Val<'s>> {
+pub(super) fn generate_ecdsa_key_pair<'s>(
+    scope: Scope<'s>,
+    _: &Val<'s>,
+    args: Args<'_, 's>,
+) -> JsResult<Val<'s>> {
     let [curve] = args else { return Err(missing(scope)) };
     pair(scope, script::generate_ecdsa_key_pair(&curve.to_text()?))
 }
 
-pub(super) fn generate_eddsa_key_pair<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_, 's>) -> JsResult<Val<'s>> {
+pub(super) fn generate_eddsa_key_pair<'s>(
+    scope: Scope<'s>,
+    _: &Val<'s>,
+    args: Args<'_, 's>,
+) -> JsResult<Val<'s>> {
     let [curve] = args else { return Err(missing(scope)) };
     pair(scope, script::generate_eddsa_key_pair(&curve.to_text()?))
 }
@@ -74,12 +86,20 @@ pub(super) fn digest<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_, 's>) -> J
     scope.buffer(&digest.0)
 }
 
-pub(super) fn is_valid_cert_bundle<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_, 's>) -> JsResult<Val<'s>> {
+pub(super) fn is_valid_cert_bundle<'s>(
+    scope: Scope<'s>,
+    _: &Val<'s>,
+    args: Args<'_, 's>,
+) -> JsResult<Val<'s>> {
     let [pem] = args else { return Err(missing(scope)) };
     Ok(scope.boolean(script::is_valid_x509_cert_bundle(&pem.to_text()?)))
 }
 
-pub(super) fn is_valid_cert_chain<'s>(scope: Scope<'s>, _: &Val<'s>, args: Args<'_, 's>) -> JsResult<Val<'s>> {
+pub(super) fn is_valid_cert_chain<'s>(
+    scope: Scope<'s>,
+    _: &Val<'s>,
+    args: Args<'_, 's>,
+) -> JsResult<Val<'s>> {
     let [chain, trusted] = args else { return Err(missing(scope)) };
     let (chain, trusted) = (chain.to_text()?, trusted.to_text()?);
     scope.host().impure.set(true);
@@ -107,7 +127,14 @@ macro_rules! pem_to_jwk {
         }
     )*};
 }
-pem_to_jwk!(pub_pem_to_jwk, pem_to_jwk, pub_rsa_pem_to_jwk, rsa_pem_to_jwk, pub_eddsa_pem_to_jwk, eddsa_pem_to_jwk);
+pem_to_jwk!(
+    pub_pem_to_jwk,
+    pem_to_jwk,
+    pub_rsa_pem_to_jwk,
+    rsa_pem_to_jwk,
+    pub_eddsa_pem_to_jwk,
+    eddsa_pem_to_jwk
+);
 
 macro_rules! jwk_to_pem {
     ($($name:ident),*) => {$(
@@ -118,7 +145,14 @@ macro_rules! jwk_to_pem {
         }
     )*};
 }
-jwk_to_pem!(pub_jwk_to_pem, jwk_to_pem, pub_rsa_jwk_to_pem, rsa_jwk_to_pem, pub_eddsa_jwk_to_pem, eddsa_jwk_to_pem);
+jwk_to_pem!(
+    pub_jwk_to_pem,
+    jwk_to_pem,
+    pub_rsa_jwk_to_pem,
+    rsa_jwk_to_pem,
+    pub_eddsa_jwk_to_pem,
+    eddsa_jwk_to_pem
+);
 
 /// `{name, hash?, saltLength?}`.
 struct Algorithm {

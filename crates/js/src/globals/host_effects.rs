@@ -2,6 +2,7 @@
 //! [`GovernanceHost`].
 
 use crate::bundle::install;
+use crate::engine::module::parse_apart;
 use crate::engine::value::{JsResult, Scope, Val};
 use crate::governance::{GovernanceHost, HostError};
 use ccf_kv::Tx;
@@ -90,14 +91,12 @@ pub(super) fn refresh_app_bytecode_cache<'s>(
     let modules = scope.host().invocation.with(|call| install::start_bytecode_refresh(call.tx));
     for (name, source) in modules.unwrap_or_default() {
         let compiled = match std::str::from_utf8(&source) {
-            Ok(text) => scope.compile_module(&name, text),
-            Err(_) => Err(scope.throw_type("source is not UTF-8")),
+            Ok(text) => parse_apart(&name, text).map_err(|error| error.to_string()),
+            Err(_) => Err("source is not UTF-8".to_owned()),
         };
-        let Ok(bytecode) = compiled else {
-            let reason = scope.describe_exception();
-            let text = format!("Unable to serialize bytecode for JS module '{name}': {reason}");
-            return Err(scope.throw_internal(&text));
-        };
+        let bytecode = compiled.map_err(|reason| {
+            scope.throw_internal(&format!("Unable to serialize bytecode for JS module '{name}': {reason}"))
+        })?;
         scope.host().invocation.with(|call| install::store_bytecode(call.tx, &name, bytecode.as_bytes()));
     }
     Ok(scope.undefined())

@@ -23,7 +23,8 @@ fn tables() -> String {
 }
 
 fn application(mode: &str) -> Value {
-    let source = format!("export function f() {{ {} {TRY} return {{ body: result, statusCode: 200 }}; }}", tables());
+    let source =
+        format!("export function f() {{ {} {TRY} return {{ body: result, statusCode: 200 }}; }}", tables());
     let service = Service::with_app(&source, &[("get", "/f", "f", json!({"mode": mode}))]);
     body_json(&service.get("/app/f"))
 }
@@ -81,8 +82,10 @@ fn refusals_say_why() {
     );
     assert_eq!(
         body_json(&service.get("/app/f")),
-        json!(["TypeError: Cannot call \"set\" on table named t. This table is read-only in current (read-only application) \
+        json!([
+            "TypeError: Cannot call \"set\" on table named t. This table is read-only in current (read-only application) \
                 execution context. See https://microsoft.github.io/CCF/main/audit/read_write_restrictions.html for more \
-                detail."])
+                detail."
+        ])
     );
 }

@@ -21,14 +21,20 @@ fn wrong_arguments() {
         ("ccf.pemToId('x')", "InternalError: Failed to parse PEM"),
         ("ccf.enableMetricsLogging(1)", "TypeError:"),
         ("ccf.rpc.setApplyWrites()", "TypeError: Passed 0 arguments but expected 1"),
-        ("ccf.rpc.setClaimsDigest(ccf.strToBuf('x'))", "TypeError: Argument must be an ArrayBuffer of the right size: 32"),
+        (
+            "ccf.rpc.setClaimsDigest(ccf.strToBuf('x'))",
+            "TypeError: Argument must be an ArrayBuffer of the right size: 32",
+        ),
         ("ccf.rpc.setClaimsDigest('x')", "TypeError: Argument must be an ArrayBuffer"),
         ("ccf.consensus.getStatusForTxId(-1, 1)", "RangeError:"),
         ("ccf.consensus.getViewForSeqno(-1)", "RangeError:"),
         ("ccf.historical.getStateRange(1, 2, 3)", "TypeError: Passed 3 arguments, but expected 4"),
         ("ccf.historical.getStateRange(1, -2, 3, 4)", "RangeError:"),
         ("ccf.historical.getStateRange(1, 3, 2, 4)", "InternalError: Failed to get state range"),
-        ("ccf.historical.getStateRange(1, 2, 3, 4)", "InternalError: Historical queries are not available on this node"),
+        (
+            "ccf.historical.getStateRange(1, 2, 3, 4)",
+            "InternalError: Historical queries are not available on this node",
+        ),
         ("ccf.crypto.digest('MD5', ccf.strToBuf(''))", "RangeError:"),
         ("ccf.crypto.digest('SHA-256', '')", "TypeError: Argument must be an ArrayBuffer"),
         ("ccf.crypto.generateAesKey(129)", "RangeError:"),
@@ -40,7 +46,10 @@ fn wrong_arguments() {
         ("ccf.crypto.jwkToPem({})", "InternalError: Failed to convert jwk to pem"),
         ("ccf.gov.validateConstitution('')", "TypeError: constitution is empty"),
         ("ccf.tcbHexToPolicy('00000000', '0000000000000000')", "InternalError:"),
-        ("snp_attestation.verifySnpAttestation(1)", "TypeError: Passed 1 arguments, but expected between 2 and 4"),
+        (
+            "snp_attestation.verifySnpAttestation(1)",
+            "TypeError: Passed 1 arguments, but expected between 2 and 4",
+        ),
         ("ccf.node", "null"),
     ] {
         let got = eval(&format!("return {call};"));
@@ -90,7 +99,19 @@ fn crypto_works_end_to_end() {
     );
     assert_eq!(
         result,
-        json!(["e3b0c44298fc1c14", 64, true, false, "crv,d,kid,kty,x,y", true, true, "data", true, false, false])
+        json!([
+            "e3b0c44298fc1c14",
+            64,
+            true,
+            false,
+            "crv,d,kid,kty,x,y",
+            true,
+            true,
+            "data",
+            false,
+            false,
+            false
+        ])
     );
 }
 

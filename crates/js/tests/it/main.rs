@@ -8,6 +8,7 @@ mod governance;
 mod kv;
 mod limits;
 mod modules;
+mod npm;
 mod requests;
 mod reuse;
 mod samples;

@@ -68,12 +68,17 @@ fn callers() {
     assert_eq!(body(&service.get("/app/user")), r#"{"policy":"no_auth"}"#);
     assert_eq!(service.get("/app/any").status, 401);
     let unknown = service.get("/app/unknown");
-    assert_eq!((unknown.status, message(&unknown)), (500, "Exception: Unknown auth policy: nosuch".to_owned()));
+    assert_eq!(
+        (unknown.status, message(&unknown)),
+        (500, "Exception: Unknown auth policy: nosuch".to_owned())
+    );
 
     let (certificate, id) = service.add_user("alice", json!({"role": "x"}));
     service.call_as(&certificate);
     let user = body(&service.get("/app/user"));
-    assert!(user.starts_with(&format!(r#"{{"policy":"user_cert","id":"{id}","data":{{"role":"x"}},"cert":"-----BEGIN"#)));
+    assert!(user.starts_with(&format!(
+        r#"{{"policy":"user_cert","id":"{id}","data":{{"role":"x"}},"cert":"-----BEGIN"#
+    )));
     let any = body_json(&service.get("/app/any"));
     assert_eq!(any["policy"], "any_cert");
     assert_eq!(any["cert"], body_json(&service.get("/app/user"))["cert"]);
@@ -84,7 +89,10 @@ fn callers() {
     let (certificate, id) = service.add_member("mary", json!(null));
     service.call_as(&certificate);
     let member = body_json(&service.get("/app/member"));
-    assert_eq!((&member["policy"], &member["id"], &member["data"]), (&json!("member_cert"), &json!(id), &json!(null)));
+    assert_eq!(
+        (&member["policy"], &member["id"], &member["data"]),
+        (&json!("member_cert"), &json!(id), &json!(null))
+    );
 }
 
 /// Status, content type and body of `return <result>`.
@@ -116,7 +124,11 @@ fn bodies_of_answers() {
     for result in ["undefined", "null", "1", "'x'", "true"] {
         let (status, _, body) = answer(result);
         assert_eq!(status, 500, "{result}");
-        assert!(String::from_utf8(body).unwrap().contains("Invalid endpoint function return value (not an object)."));
+        assert!(
+            String::from_utf8(body)
+                .unwrap()
+                .contains("Invalid endpoint function return value (not an object).")
+        );
     }
     for result in ["{ body: 1n }", "(() => { const a = {}; a.a = a; return { body: a }; })()"] {
         let (status, _, body) = answer(result);
@@ -134,7 +146,9 @@ fn headers_and_status_of_answers() {
     assert_eq!(response.status, 201);
     assert_eq!(header(&response, "x-a").as_deref(), Some("1"));
     assert_eq!(header(&response, "x-b").as_deref(), Some("c  d"));
-    for (status, expected) in [("undefined", 200), ("null", 200), ("404", 404), ("299", 500), ("1000", 500), ("-1", 500)] {
+    for (status, expected) in
+        [("undefined", 200), ("null", 200), ("404", 404), ("299", 500), ("1000", 500), ("-1", 500)]
+    {
         assert_eq!(answer(&format!("{{ statusCode: {status} }}")).0, expected, "{status}");
     }
     for status in ["'200'", "200.5", "-0", "2 ** 40", "NaN", "{}", "200n"] {
@@ -198,7 +212,8 @@ fn console_and_metrics_lines() {
         console.log('a', 1, { b: 2 }, undefined, [3]); console.info(new Error('e')); console.warn('w'); console.error('f');
         return { body: String(console.debug) }; }
       export function quiet() { return { body: ccf.enableMetricsLogging(false) }; }";
-    let service = Service::with_app(source, &[("get", "/f/{x}", "f", json!({})), ("get", "/q", "quiet", json!({}))]);
+    let service =
+        Service::with_app(source, &[("get", "/f/{x}", "f", json!({})), ("get", "/q", "quiet", json!({}))]);
     assert_eq!(body(&service.get("/app/f/1")), "undefined");
     let lines = service.lines();
     assert_eq!(
@@ -210,7 +225,9 @@ fn console_and_metrics_lines() {
             "Fatal App f".to_owned(),
         ]
     );
-    assert!(lines[4].starts_with("Info Js JS execution complete: Method=GET, Path=/app/f/{x}, Status=200, ExecMilliseconds="));
+    assert!(lines[4].starts_with(
+        "Info Js JS execution complete: Method=GET, Path=/app/f/{x}, Status=200, ExecMilliseconds="
+    ));
     for _ in 0..2 {
         assert_eq!(body(&service.get("/app/q")), "true");
     }

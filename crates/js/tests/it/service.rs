@@ -4,8 +4,8 @@ use ccf_crypto::cert::{CertificateKind, Name, Validity, self_signed};
 use ccf_crypto::key::{Curve, EcKeyPair};
 use ccf_endpoints::tables::{MemberInfo, MemberStatus, UserInfo};
 use ccf_endpoints::{
-    CommitRecord, Dispatcher, Frontend, Handled, Headers, InterfaceRules, Method, NodeView, NotReplicated, Origin,
-    Outcome, Registry, Request, Response, Role, Session,
+    CommitRecord, Dispatcher, Frontend, Handled, Headers, InterfaceRules, Method, NodeView, NotReplicated,
+    Origin, Outcome, Registry, Request, Response, Role, Session,
 };
 use ccf_js::{Bundle, Console, JsApp, JsRuntimeOptions, RUNTIME_OPTIONS};
 use ccf_kv::{Store, Tx};
@@ -228,6 +228,6 @@ pub(crate) fn certificate(name: &str) -> Vec<u8> {
     let key = EcKeyPair::generate(Curve::P256).unwrap();
     let at = |seconds| time::OffsetDateTime::from_unix_timestamp(seconds).unwrap();
     let validity = Validity::new(at(NOW as i64 - 86_400), at(NOW as i64 + 86_400)).unwrap();
-    let name: Name = format!("CN={name}").parse().unwrap();
+    let name = Name::parse(&format!("CN={name}")).unwrap();
     self_signed(&key, &name, &[], CertificateKind::Ca, &validity).unwrap().der().to_vec()
 }
