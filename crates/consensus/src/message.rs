@@ -178,7 +178,11 @@ impl Message {
             }),
             3 => {
                 let request = fields.vote_request();
-                if fields.is_pre_vote()? { Message::RequestPreVote(request) } else { Message::RequestVote(request) }
+                if fields.is_pre_vote()? {
+                    Message::RequestPreVote(request)
+                } else {
+                    Message::RequestVote(request)
+                }
             }
             4 => {
                 let response = fields.vote_response()?;
@@ -267,7 +271,11 @@ mod tests {
         let request = |view| RequestVote { view: View(view), last_committable: TxId::new(2, 6) };
         let granted = |view| VoteResponse { view: View(view), granted: true };
         let response = |last, success| {
-            Message::AppendEntriesResponse(AppendEntriesResponse { view: View(2), last: SeqNo(last), success })
+            Message::AppendEntriesResponse(AppendEntriesResponse {
+                view: View(2),
+                last: SeqNo(last),
+                success,
+            })
         };
         check(
             Message::AppendEntries(AppendEntries {
@@ -296,7 +304,11 @@ mod tests {
             Dev5,
             "0300000000000000 0200000000000000 0600000000000000 0200000000000000 00000000",
         );
-        check(Message::RequestVoteResponse(granted(3)), Dev5, "0400000000000000 0300000000000000 01 01000000");
+        check(
+            Message::RequestVoteResponse(granted(3)),
+            Dev5,
+            "0400000000000000 0300000000000000 01 01000000",
+        );
         check(Message::ProposeRequestVote(View(4)), Release, "0500000000000000 0400000000000000");
     }
 
@@ -307,7 +319,8 @@ mod tests {
             bytes.resize(32, 0);
             assert_eq!(Message::decode(&bytes), Err(MessageError::UnknownType(kind)));
         }
-        let mut granted = Message::RequestVoteResponse(VoteResponse { view: View(1), granted: true }).encode(ElectionForm::Release);
+        let mut granted = Message::RequestVoteResponse(VoteResponse { view: View(1), granted: true })
+            .encode(ElectionForm::Release);
         granted[16] = 2;
         assert_eq!(Message::decode(&granted), Err(MessageError::Value));
         assert!(Message::decode(&[]).is_err());

@@ -119,7 +119,9 @@ mod tests {
         for (at, view) in [(0, 0), (4, 2), (8, 3), (9, 5)] {
             assert_eq!(history.view_at(SeqNo(at)), View(view), "{at}");
         }
-        for (view, start) in [(0, None), (1, None), (2, Some(1)), (3, Some(5)), (4, None), (5, Some(9)), (6, None)] {
+        for (view, start) in
+            [(0, None), (1, None), (2, Some(1)), (3, Some(5)), (4, None), (5, Some(9)), (6, None)]
+        {
             assert_eq!(history.start_of(View(view)), start.map(SeqNo), "{view}");
         }
         for (view, end) in [(2, Some(4)), (3, Some(8)), (5, None)] {
@@ -129,7 +131,11 @@ mod tests {
         assert!(history.since(View(6)).is_empty());
         assert_eq!(history.until(SeqNo(8)), [1, 1, 5].map(SeqNo));
         for (view, seqno, expected) in [(2, 20, 4), (4, 10, 8), (3, 6, 6), (5, 30, 12), (1, 3, 0)] {
-            assert_eq!(history.match_estimate(View(view), SeqNo(seqno), SeqNo(12)), SeqNo(expected), "{view}.{seqno}");
+            assert_eq!(
+                history.match_estimate(View(view), SeqNo(seqno), SeqNo(12)),
+                SeqNo(expected),
+                "{view}.{seqno}"
+            );
         }
         assert!(history.update(SeqNo(8), View(6)).is_err());
         history.rollback(SeqNo(8));

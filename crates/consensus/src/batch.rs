@@ -1,0 +1,98 @@
+//! How many entries go into one message (section 3).
+
+use crate::limits::{APPEND_ENTRIES_BYTES, APPEND_ENTRIES_FIRST, APPEND_ENTRIES_MAX};
+
+/// Which rule decides the number of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Batching {
+    /// As many as make about [`APPEND_ENTRIES_BYTES`] at the recent average size.
+    #[default]
+    Average,
+    /// The slow moving average of CCF: for scenario files, which count messages.
+    Reference,
+}
+
+/// The number of entries per message, following the sizes of the entries seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    rule: Batching,
+    bytes: u64,
+    entries: u64,
+    sum: u64,
+    size: u64,
+}
+
+impl Batch {
+    pub(crate) fn new(rule: Batching) -> Batch {
+        Batch { rule, bytes: 0, entries: 0, sum: 0, size: APPEND_ENTRIES_FIRST }
+    }
+
+    /// The number of entries a message may have, at least 1.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// An entry was written here; whether enough has gathered that it should be sent at once.
+    pub(crate) fn add(&mut self, size: u32) -> bool {
+        self.bytes += u64::from(size);
+        self.entries += 1;
+        let full = self.bytes >= APPEND_ENTRIES_BYTES;
+        if full {
+            self.recompute();
+            (self.bytes, self.entries) = (0, 0);
+        }
+        full
+    }
+
+    /// Follows the sizes seen; called at every period.
+    pub(crate) fn recompute(&mut self) {
+        let average = self.bytes.checked_div(self.entries);
+        let fitting = |average| APPEND_ENTRIES_BYTES.checked_div(average).unwrap_or(APPEND_ENTRIES_MAX);
+        match self.rule {
+            Batching::Average => {
+                if let Some(average) = average {
+                    self.size = fitting(average).clamp(1, APPEND_ENTRIES_MAX);
+                }
+            }
+            Batching::Reference => {
+                self.sum = self.sum + fitting(average.unwrap_or(APPEND_ENTRIES_BYTES)) - self.sum / 100;
+                self.size = (self.sum / 100).max(1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_sequence_of_small_entries() {
+        let mut batch = Batch::new(Batching::Reference);
+        let mut sizes = Vec::new();
+        for _ in 0..4 {
+            batch.add(100);
+            batch.recompute();
+            sizes.push(batch.size());
+        }
+        assert_eq!(sizes, [2, 3, 5, 7]);
+        let mut idle = Batch::new(Batching::Reference);
+        assert_eq!(idle.size(), 20);
+        idle.recompute();
+        assert_eq!(idle.size(), 1);
+    }
+
+    #[test]
+    fn average_fills_the_message_at_once() {
+        let mut batch = Batch::new(Batching::Average);
+        batch.recompute();
+        assert_eq!(batch.size(), 20);
+        assert!(!batch.add(200));
+        batch.recompute();
+        assert_eq!(batch.size(), 100);
+        assert!(batch.add(50_000));
+        batch.add(40_000);
+        batch.recompute();
+        assert_eq!(batch.size(), 1);
+    }
+}
