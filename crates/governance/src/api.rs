@@ -7,6 +7,7 @@ mod proposals;
 mod recovery;
 mod request;
 mod service;
+mod swagger;
 mod version;
 
 pub use version::ApiVersion;
@@ -44,6 +45,7 @@ impl Governance {
             service::endpoints(),
             javascript::endpoints(),
             policy::endpoints(),
+            swagger::endpoints(),
         ];
         for definition in all.into_iter().flatten() {
             registry.install(definition)?;

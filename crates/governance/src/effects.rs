@@ -23,7 +23,11 @@ pub(crate) struct Effects<'a> {
 impl<'a> Effects<'a> {
     /// No effect yet. `now` is the time of the request in seconds since the Unix epoch.
     #[must_use]
-    pub(crate) fn new(node: &'a Arc<dyn NodeGovernance>, scripts: &'a GovernanceScripts, now: u64) -> Effects<'a> {
+    pub(crate) fn new(
+        node: &'a Arc<dyn NodeGovernance>,
+        scripts: &'a GovernanceScripts,
+        now: u64,
+    ) -> Effects<'a> {
         Effects { node, scripts, now, chunk: Cell::new(false), snapshot: Cell::new(false) }
     }
 
