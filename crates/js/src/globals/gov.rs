@@ -11,7 +11,7 @@ use crate::limits::Limits;
 /// Functions a constitution must export, with the bounds of their `length` and their parameters.
 const EXPORTS: [(&str, u32, u32, &str); 3] = [
     ("apply", 2, 2, "proposal, proposalId"),
-    ("resolve", 3, 4, "proposal, proposerId, votes, proposalId"),
+    ("resolve", 3, 4, "proposal, proposerId, votes[, proposalId]"),
     ("validate", 1, 1, "input"),
 ];
 
