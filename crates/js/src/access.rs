@@ -51,8 +51,7 @@ impl Access {
             ApplicationReadOnly, ApplicationReadWrite, GovernanceReadOnly, GovernanceReadWrite, Historical,
         };
         match (map.domain(), map.category(), self) {
-            (Domain::Private, Category::Application, ApplicationReadWrite)
-            | (Domain::Public, Category::Application, ApplicationReadWrite)
+            (_, Category::Application, ApplicationReadWrite)
             | (Domain::Public, Category::Governance, GovernanceReadWrite) => Permission::BOTH,
             (Domain::Public, Category::Application, GovernanceReadWrite) => Permission::WRITE,
             (_, Category::Application, ApplicationReadOnly | Historical)

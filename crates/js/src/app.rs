@@ -168,7 +168,7 @@ impl JsApp {
     ) -> RouteTable<Entry> {
         let mut routes = RouteTable::default();
         let Some(map) = tx.state().map(ENDPOINTS.name()) else { return routes };
-        for record in map.iter() {
+        for record in map {
             let Some((method, template)) = parse_key(record.key) else {
                 let key = String::from_utf8_lossy(record.key);
                 self.console.line(

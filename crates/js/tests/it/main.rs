@@ -1,5 +1,7 @@
 //! The crate's public face: applications through the dispatcher, governance scripts, bundles.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // a failing test panics
+
 mod access;
 mod bundles;
 mod conversions;
