@@ -1,0 +1,10 @@
+//! Governance through its endpoints: real signed messages, a real constitution, the store and the dispatcher; and
+//! the tables against the ledgers of real services.
+#![allow(clippy::unwrap_used, clippy::panic)] // tests fail by panicking
+
+mod golden;
+mod hostile;
+mod lifecycle;
+mod proposals;
+mod reads;
+mod service;
