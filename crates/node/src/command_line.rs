@@ -83,7 +83,9 @@ mod tests {
     use super::*;
 
     fn parse(args: &[&str]) -> Result<CommandLine, i32> {
-        CommandLine::parse_from_args(std::iter::once("js_generic").chain(args.iter().copied()).map(str::to_owned))
+        CommandLine::parse_from_args(
+            std::iter::once("js_generic").chain(args.iter().copied()).map(str::to_owned),
+        )
     }
 
     #[test]
@@ -92,7 +94,8 @@ mod tests {
         assert_eq!(parse(&["--config", "c", "--log-level", "loud"]).err(), Some(exit::INVALID));
         assert_eq!(parse(&["--config", "c", "--config-timeout", "x"]).err(), Some(exit::BAD_VALUE));
         assert_eq!(parse(&["--config", "c", "--enclave-file", "x"]).err(), Some(109));
-        let parsed = parse(&["--config=c.json", "--log-level", "FAIL", "--config-timeout", "5s"]).expect("valid");
+        let parsed =
+            parse(&["--config=c.json", "--log-level", "FAIL", "--config-timeout", "5s"]).expect("valid");
         assert_eq!(parsed.log_level, LogLevel::Fail);
         assert_eq!(parsed.config_timeout, Duration::from_secs(5));
         assert!(parse(&["-v"]).expect("valid").version);

@@ -427,7 +427,9 @@ pub enum ConfigError {
         reason: String,
     },
     /// The JSON has the wrong shape; the text is numbered like the reference's.
-    #[error("Error validating JSON schema for configuration file {path}: error #1\n  context: {context}\n  message: {message}")]
+    #[error(
+        "Error validating JSON schema for configuration file {path}: error #1\n  context: {context}\n  message: {message}"
+    )]
     Invalid {
         /// The file.
         path: String,
@@ -446,7 +448,8 @@ impl Config {
     pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
         let value: Value = serde_json::from_str(text)
             .map_err(|e| ConfigError::NotJson { path: path.into(), reason: e.to_string() })?;
-        let invalid = |context: String, message: String| ConfigError::Invalid { path: path.into(), context, message };
+        let invalid =
+            |context: String, message: String| ConfigError::Invalid { path: path.into(), context, message };
         let config: Config = serde_path_to_error::deserialize(value)
             .map_err(|e| invalid(format!("<root>.{}", e.path()), e.inner().to_string()))?;
         config.check().map_err(|(context, message)| invalid(format!("<root>.{context}"), message))?;
@@ -483,7 +486,9 @@ impl Config {
         if self.node_certificate.initial_validity_days == 0 {
             return at("node_certificate.initial_validity_days", "must be at least 1");
         }
-        if self.files_cleanup.max_committed_ledger_chunks.is_some() && self.ledger.read_only_directories.is_empty() {
+        if self.files_cleanup.max_committed_ledger_chunks.is_some()
+            && self.ledger.read_only_directories.is_empty()
+        {
             return at(
                 "files_cleanup",
                 "files_cleanup.max_committed_ledger_chunks requires at least one ledger.read_only_directories entry",
@@ -548,9 +553,16 @@ mod tests {
         for (pointer, value, expected) in cases {
             let mut document = minimal();
             let (parent, key) = pointer.rsplit_once('/').expect("pointer");
-            document.pointer_mut(parent).and_then(Value::as_object_mut).expect("object").insert(key.to_string(), value.clone());
+            document
+                .pointer_mut(parent)
+                .and_then(Value::as_object_mut)
+                .expect("object")
+                .insert(key.to_string(), value.clone());
             let message = parse(&document).expect_err(pointer).to_string();
-            assert!(message.starts_with("Error validating JSON schema for configuration file c.json: "), "{message}");
+            assert!(
+                message.starts_with("Error validating JSON schema for configuration file c.json: "),
+                "{message}"
+            );
             assert!(message.contains(expected) && message.contains("context:"), "{message}");
         }
         let text = Config::parse("c.json", "{").expect_err("no JSON").to_string();

@@ -1,6 +1,9 @@
 //! The node as governance sees it.
 
-use crate::{node_facts::{NodeFacts, StartupState}, node_view::RunningNode};
+use crate::{
+    node_facts::{NodeFacts, StartupState},
+    node_view::RunningNode,
+};
 use ccf_crypto::key::EcKeyPair;
 use ccf_governance::{NodeGovernance, NodePhase};
 use ccf_kv::Tx;
@@ -9,7 +12,7 @@ use ccf_types::{Digest, TxId};
 use std::sync::Arc;
 
 /// Answers governance from the running node.
-pub struct GovernanceHost {
+pub(crate) struct GovernanceHost {
     /// This node.
     pub facts: Arc<NodeFacts>,
     /// Store, sequencer, status.
@@ -26,9 +29,7 @@ impl NodeGovernance for GovernanceHost {
     fn phase(&self) -> NodePhase {
         match self.facts.state() {
             StartupState::PartOfNetwork => NodePhase::PartOfNetwork,
-            StartupState::PartOfPublicNetwork => NodePhase::PartOfPublicNetwork,
-            StartupState::ReadingPrivateLedger => NodePhase::ReadingPrivateLedger,
-            _ => NodePhase::Other,
+            StartupState::Initialized => NodePhase::Other,
         }
     }
 

@@ -3,8 +3,8 @@
 use crate::config::{Config, CurveId, NodeCertificate};
 use ccf_crypto::{
     cert::{
-        Certificate, CertificateError, CertificateKind, InvalidName, InvalidSan, InvalidValidity, Issuer, Name,
-        SigningRequest, SubjectAltName, Validity, self_signed,
+        Certificate, CertificateError, CertificateKind, InvalidName, InvalidSan, InvalidValidity, Issuer,
+        Name, SigningRequest, SubjectAltName, Validity, self_signed,
     },
     key::{Curve, EcKeyPair, KeyError, RsaKeyPair},
 };
@@ -79,7 +79,12 @@ impl NodeIdentity {
         let validity = Validity::from_days(now, config.initial_validity_days)?;
         let certificate = self_signed(&key, &subject, &names, CertificateKind::Ca, &validity)?;
         let signing_request = SigningRequest::create(&key, &subject, &names)?;
-        Ok(NodeIdentity { encryption_key: RsaKeyPair::generate(ENCRYPTION_KEY_BITS)?, key, certificate, signing_request })
+        Ok(NodeIdentity {
+            encryption_key: RsaKeyPair::generate(ENCRYPTION_KEY_BITS)?,
+            key,
+            certificate,
+            signing_request,
+        })
     }
 
     /// The identifier of the node.
@@ -90,9 +95,16 @@ impl NodeIdentity {
 }
 
 /// As configured, or one per published address.
-fn alternative_names(config: &NodeCertificate, published: &[&str]) -> Result<Vec<SubjectAltName>, IdentityError> {
+fn alternative_names(
+    config: &NodeCertificate,
+    published: &[&str],
+) -> Result<Vec<SubjectAltName>, IdentityError> {
     if !config.subject_alt_names.is_empty() {
-        return Ok(config.subject_alt_names.iter().map(|text| SubjectAltName::parse(text)).collect::<Result<_, _>>()?);
+        return Ok(config
+            .subject_alt_names
+            .iter()
+            .map(|text| SubjectAltName::parse(text))
+            .collect::<Result<_, _>>()?);
     }
     let hosts = published.iter().map(|address| address.rsplit_once(':').map_or(*address, |(host, _)| host));
     Ok(hosts.map(SubjectAltName::from_host).collect::<Result<_, _>>()?)
@@ -116,7 +128,11 @@ impl ServiceIdentity {
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn endorse(&self, request: &SigningRequest, validity: &Validity) -> Result<Certificate, IdentityError> {
+    pub fn endorse(
+        &self,
+        request: &SigningRequest,
+        validity: &Validity,
+    ) -> Result<Certificate, IdentityError> {
         Ok(Issuer::new(&self.certificate, &self.key)?.endorse(request, CertificateKind::Leaf, validity)?)
     }
 }
@@ -133,12 +149,15 @@ mod tests {
         assert_eq!(node.node_id().as_str().len(), 64);
         let text = r#"{"network":{"node_to_node_interface":{"bind_address":"h:0"},"rpc_interfaces":{"a":{"bind_address":"h:0"}}},
             "command":{"type":"Start","start":{"constitution_files":["c"]}}}"#;
-        let service = ServiceIdentity::create(&Config::parse("c", text).expect("config"), now).expect("service");
-        let endorsed = service.endorse(&node.signing_request, &node.certificate.validity()).expect("endorsed");
+        let service =
+            ServiceIdentity::create(&Config::parse("c", text).expect("config"), now).expect("service");
+        let endorsed =
+            service.endorse(&node.signing_request, &node.certificate.validity()).expect("endorsed");
         assert_eq!(endorsed.spki_der(), node.key.public_key().spki_der());
         assert_eq!(endorsed.issuer().as_der(), service.certificate.subject().as_der());
         assert!(!endorsed.is_ca() && node.certificate.is_ca());
-        let bad = NodeCertificate { subject_alt_names: vec!["nonsense".into()], ..NodeCertificate::default() };
+        let bad =
+            NodeCertificate { subject_alt_names: vec!["nonsense".into()], ..NodeCertificate::default() };
         assert!(NodeIdentity::create(&bad, &published, now).is_err());
     }
 }

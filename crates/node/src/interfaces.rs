@@ -3,8 +3,8 @@
 use crate::{
     config::{self, Config, OperatorFeature, RpcInterface},
     http::{
-        AppProtocol, Authority, BindError, Interface, InterfaceSettings, RequestHandler, Server, ServerSettings,
-        SessionMetrics, SizeLimit, StartError, TlsIdentity, TlsIdentityError,
+        AppProtocol, Authority, BindError, Interface, InterfaceSettings, RequestHandler, Server,
+        ServerSettings, SessionMetrics, SizeLimit, StartError, TlsIdentity, TlsIdentityError,
     },
     output_files,
 };
@@ -19,7 +19,7 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 
 /// Why the interfaces cannot serve.
 #[derive(Debug, thiserror::Error)]
-pub enum InterfaceError {
+pub(crate) enum InterfaceError {
     /// An address.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -41,7 +41,7 @@ pub enum InterfaceError {
 }
 
 /// Interfaces that listen, with the addresses they got.
-pub struct BoundInterfaces {
+pub(crate) struct BoundInterfaces {
     listening: Vec<Interface>,
     /// Held so that nobody else takes the address; nothing is accepted on it until nodes can join.
     node_listener: TcpListener,
@@ -54,23 +54,34 @@ pub struct BoundInterfaces {
 ///
 /// # Errors
 /// [`InterfaceError`] names the interface that cannot.
-pub fn bind(config: &Config) -> Result<BoundInterfaces, InterfaceError> {
+pub(crate) fn bind(config: &Config) -> Result<BoundInterfaces, InterfaceError> {
     let node = &config.network.node_to_node_interface;
-    let bind_error =
-        |error| BindError { interface: "node_to_node_interface".into(), address: node.bind_address.clone(), error };
+    let bind_error = |error| BindError {
+        interface: "node_to_node_interface".into(),
+        address: node.bind_address.clone(),
+        error,
+    };
     let node_listener = TcpListener::bind(&node.bind_address).map_err(bind_error)?;
     let node_address = node_listener.local_addr().map_err(bind_error)?;
     let bound = output_files::resolved(&node.bind_address, node_address);
     let published = published(node.published_address.as_deref(), &bound);
     let node_row = NetInterface::at(&bound, &published);
 
-    let mut all = BoundInterfaces { listening: Vec::new(), node_listener, node_row, rpc_rows: BTreeMap::new(), rules: Vec::new() };
+    let mut all = BoundInterfaces {
+        listening: Vec::new(),
+        node_listener,
+        node_row,
+        rpc_rows: BTreeMap::new(),
+        rules: Vec::new(),
+    };
     for (name, interface) in &config.network.rpc_interfaces {
         let listening = Interface::bind(settings(name, interface), &interface.bind_address)?;
         let bound = output_files::resolved(&interface.bind_address, listening.address());
         tracing::info!("Registered RPC interface {name}, on tcp {bound}");
         let row = |value: Result<serde_json::Value, serde_json::Error>| {
-            value.and_then(serde_json::from_value::<NetInterface>).map_err(|e| InterfaceError::Row(name.clone(), e))
+            value
+                .and_then(serde_json::from_value::<NetInterface>)
+                .map_err(|e| InterfaceError::Row(name.clone(), e))
         };
         let mut row = row(serde_json::to_value(interface))?;
         row.published_address = Some(self::published(interface.published_address.as_deref(), &bound));
@@ -115,7 +126,9 @@ fn settings(name: &str, interface: &RpcInterface) -> InterfaceSettings {
         max_body_size: limit(http.max_body_size, default.max_body_size),
         max_header_size: limit(http.max_header_size, default.max_header_size),
         max_headers_count: http.max_headers_count.map_or(default.max_headers_count, |n| n as usize),
-        max_concurrent_streams_count: http.max_concurrent_streams_count.unwrap_or(default.max_concurrent_streams_count),
+        max_concurrent_streams_count: http
+            .max_concurrent_streams_count
+            .unwrap_or(default.max_concurrent_streams_count),
         initial_window_size: bytes(http.initial_window_size, default.initial_window_size),
         max_frame_size: bytes(http.max_frame_size, default.max_frame_size),
         name: default.name,
@@ -146,36 +159,36 @@ fn rules(name: &str, interface: &RpcInterface) -> Result<InterfaceRules, Interfa
 impl BoundInterfaces {
     /// The bound node-to-node address.
     #[must_use]
-    pub fn node_address(&self) -> String {
+    pub(crate) fn node_address(&self) -> String {
         self.node_row.bind_address.clone()
     }
 
     /// The bound address of each RPC interface.
     #[must_use]
-    pub fn rpc_addresses(&self) -> BTreeMap<String, String> {
+    pub(crate) fn rpc_addresses(&self) -> BTreeMap<String, String> {
         self.rpc_rows.iter().map(|(name, row)| (name.clone(), row.bind_address.clone())).collect()
     }
 
     /// Published addresses of the RPC interfaces, by name.
     #[must_use]
-    pub fn published_addresses(&self) -> Vec<String> {
+    pub(crate) fn published_addresses(&self) -> Vec<String> {
         self.rpc_rows.values().map(|row| row.published().to_owned()).collect()
     }
 
     /// The node-to-node interface as the nodes table stores it.
     #[must_use]
-    pub fn node_interface(&self) -> &NetInterface {
+    pub(crate) fn node_interface(&self) -> &NetInterface {
         &self.node_row
     }
 
     /// The RPC interfaces as the nodes table stores them.
     #[must_use]
-    pub fn rpc_interfaces(&self) -> &BTreeMap<String, NetInterface> {
+    pub(crate) fn rpc_interfaces(&self) -> &BTreeMap<String, NetInterface> {
         &self.rpc_rows
     }
 
     /// Takes the rules of the interfaces, for the request handler.
-    pub fn take_rules(&mut self) -> Vec<InterfaceRules> {
+    pub(crate) fn take_rules(&mut self) -> Vec<InterfaceRules> {
         std::mem::take(&mut self.rules)
     }
 
@@ -183,20 +196,27 @@ impl BoundInterfaces {
     ///
     /// # Errors
     /// [`InterfaceError`] if threads cannot be started.
-    pub fn serve<H: RequestHandler>(self, config: &Config, handler: H) -> Result<ServerHandle, InterfaceError> {
+    pub(crate) fn serve<H: RequestHandler>(
+        self,
+        config: &Config,
+        handler: H,
+    ) -> Result<ServerHandle, InterfaceError> {
         let default = ServerSettings::default();
         let settings = ServerSettings {
             workers: if config.worker_threads == 0 { default.workers } else { config.worker_threads },
             idle_timeout: config.idle_connection_timeout.as_ref().map(config::TimeText::duration),
         };
         let server = Server::start(&settings, self.listening, &Arc::new(handler))?;
-        Ok(ServerHandle(Arc::new(Inner { server: RwLock::new(Some(server)), _node_listener: self.node_listener })))
+        Ok(ServerHandle(Arc::new(Inner {
+            server: RwLock::new(Some(server)),
+            _node_listener: self.node_listener,
+        })))
     }
 }
 
 /// The running server, shared with hooks and endpoints until the node stops.
 #[derive(Clone)]
-pub struct ServerHandle(Arc<Inner>);
+pub(crate) struct ServerHandle(Arc<Inner>);
 
 struct Inner {
     server: RwLock<Option<Server>>,
@@ -206,7 +226,7 @@ struct Inner {
 impl ServerHandle {
     /// Session counters; `None` once stopped.
     #[must_use]
-    pub fn metrics(&self) -> Option<SessionMetrics> {
+    pub(crate) fn metrics(&self) -> Option<SessionMetrics> {
         self.0.server.read().as_ref().map(Server::metrics)
     }
 
@@ -214,7 +234,12 @@ impl ServerHandle {
     ///
     /// # Errors
     /// [`InterfaceError`] if it cannot be used.
-    pub fn present(&self, authority: Authority, certificate_pem: &str, key: &EcKeyPair) -> Result<(), InterfaceError> {
+    pub(crate) fn present(
+        &self,
+        authority: Authority,
+        certificate_pem: &str,
+        key: &EcKeyPair,
+    ) -> Result<(), InterfaceError> {
         let identity = TlsIdentity::from_pem(certificate_pem, &key.to_pkcs8_pem()?)?;
         if let Some(server) = &*self.0.server.read() {
             server.set_certificate(authority, &identity)?;
@@ -223,7 +248,7 @@ impl ServerHandle {
     }
 
     /// Stops serving: complete requests are answered, sessions closed, threads ended.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let server = self.0.server.write().take();
         if let Some(server) = server {
             server.stop(STOP_GRACE);

@@ -8,7 +8,7 @@ mod consensus;
 mod network;
 mod status;
 
-pub use status::CCF_VERSION;
+pub(crate) use status::CCF_VERSION;
 
 use crate::{node_facts::NodeFacts, node_view::RunningNode};
 use ccf_endpoints::{
@@ -27,7 +27,7 @@ struct Shared {
 ///
 /// # Errors
 /// [`InvalidTemplate`] if a path of ours is no template: a mistake that tests catch.
-pub fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Result<Registry, InvalidTemplate> {
+pub(crate) fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Result<Registry, InvalidTemplate> {
     let mut registry = Registry::new(Frontend::Node);
     registry.set_info(ApiInfo {
         title: "CCF Public Node API".to_owned(),

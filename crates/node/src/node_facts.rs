@@ -13,27 +13,17 @@ use std::{
     },
 };
 
-/// Where in its life a node is (node specification, section 7).
+/// Where in its life a node is (node specification, section 7). The states of joining and recovery come with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub enum StartupState {
-    /// Before creation.
-    Uninitialized,
+pub(crate) enum StartupState {
     /// Keys and evidence are being prepared.
     Initialized,
-    /// Waits to be trusted.
-    Pending,
-    /// Part of a service that only reads its public ledger.
-    PartOfPublicNetwork,
     /// Normal.
     PartOfNetwork,
-    /// Recovery, first pass.
-    ReadingPublicLedger,
-    /// Recovery, second pass.
-    ReadingPrivateLedger,
 }
 
 /// Facts about this node.
-pub struct NodeFacts {
+pub(crate) struct NodeFacts {
     /// Hex digest of the node's public key.
     pub node_id: NodeId,
     /// Evidence of this node.
@@ -59,7 +49,7 @@ pub struct NodeFacts {
 impl NodeFacts {
     /// Facts of a node that begins with an empty ledger.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         node_id: NodeId,
         quote: QuoteInfo,
         measurement: String,
@@ -85,23 +75,27 @@ impl NodeFacts {
 
     /// The state of life.
     #[must_use]
-    pub fn state(&self) -> StartupState {
-        if self.state.load(Ordering::Acquire) == 0 { StartupState::Initialized } else { StartupState::PartOfNetwork }
+    pub(crate) fn state(&self) -> StartupState {
+        if self.state.load(Ordering::Acquire) == 0 {
+            StartupState::Initialized
+        } else {
+            StartupState::PartOfNetwork
+        }
     }
 
     /// The node takes part in its network from now on.
-    pub fn become_part_of_network(&self) {
+    pub(crate) fn become_part_of_network(&self) {
         self.state.store(1, Ordering::Release);
     }
 
     /// Whether an operator has announced that the node will stop.
     #[must_use]
-    pub fn stop_notice(&self) -> bool {
+    pub(crate) fn stop_notice(&self) -> bool {
         self.stop_notice.load(Ordering::Acquire)
     }
 
     /// An operator announces that the node will stop.
-    pub fn give_stop_notice(&self) {
+    pub(crate) fn give_stop_notice(&self) {
         self.stop_notice.store(true, Ordering::Release);
     }
 }

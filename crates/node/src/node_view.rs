@@ -7,8 +7,8 @@ use crate::{
 use ccf_endpoints::{CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role};
 use ccf_kv::{Store, Written};
 use ccf_ledger::{
-    evidence::CommitEvidence,
     entry::{DomainEncoder, EntryContext, Flags, seal},
+    evidence::CommitEvidence,
     secrets::LedgerSecret,
 };
 use ccf_types::{Digest, SeqNo, TxId, View};
@@ -22,7 +22,7 @@ use std::{
 
 /// Which frontends serve requests.
 #[derive(Default)]
-pub struct OpenFrontends {
+pub(crate) struct OpenFrontends {
     node: AtomicBool,
     gov: AtomicBool,
     app: AtomicBool,
@@ -30,13 +30,13 @@ pub struct OpenFrontends {
 
 impl OpenFrontends {
     /// Opens a frontend for good.
-    pub fn open(&self, frontend: Frontend) {
+    pub(crate) fn open(&self, frontend: Frontend) {
         self.flag(frontend).store(true, Ordering::Release);
     }
 
     /// Whether a frontend serves requests.
     #[must_use]
-    pub fn is_open(&self, frontend: Frontend) -> bool {
+    pub(crate) fn is_open(&self, frontend: Frontend) -> bool {
         self.flag(frontend).load(Ordering::Acquire)
     }
 
@@ -50,7 +50,7 @@ impl OpenFrontends {
 }
 
 /// What workers know of the node.
-pub struct RunningNode {
+pub(crate) struct RunningNode {
     /// The store all requests work on.
     pub store: Store,
     /// Role, views, commit.
@@ -68,7 +68,7 @@ impl RunningNode {
     ///
     /// # Panics
     /// If the entry cannot be built: its place in the ledger could never be filled, so the node must stop.
-    pub fn enqueue(&self, written: &Written, claims_digest: Digest) {
+    pub(crate) fn enqueue(&self, written: &Written, claims_digest: Digest) {
         thread_local!(static ENCODER: RefCell<DomainEncoder> = RefCell::new(DomainEncoder::new()));
         let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
         let sealed = ENCODER.with_borrow_mut(|encoder| {
@@ -81,11 +81,7 @@ impl RunningNode {
             Err(error) => stop_on_broken_entry(written.tx_id, &error),
         };
         LAST_SEALED.set((sealed.tx_id, sealed.write_set_digest));
-        self.inbox.push(FinishedEntry {
-            tx_id: sealed.tx_id,
-            bytes: sealed.bytes,
-            leaf: sealed.leaf,
-        });
+        self.inbox.push(FinishedEntry { tx_id: sealed.tx_id, bytes: sealed.bytes, leaf: sealed.leaf });
     }
 }
 
@@ -98,11 +94,12 @@ impl RunningNode {
     /// The write set digest and the commit evidence of the transaction this worker has just executed; for one that
     /// wrote nothing the digest is zero.
     #[must_use]
-    pub fn evidence_of(&self, tx_id: TxId) -> (Digest, String) {
+    pub(crate) fn evidence_of(&self, tx_id: TxId) -> (Digest, String) {
         let (sealed, digest) = LAST_SEALED.get();
         let digest = if sealed == tx_id { digest } else { Digest::ZERO };
         let context = self.store.context();
-        let evidence = context.downcast_ref::<LedgerSecret>().map(|secret| CommitEvidence::new(secret, tx_id));
+        let evidence =
+            context.downcast_ref::<LedgerSecret>().map(|secret| CommitEvidence::new(secret, tx_id));
         (digest, evidence.map(|evidence| evidence.as_str().to_owned()).unwrap_or_default())
     }
 }

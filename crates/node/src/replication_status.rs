@@ -1,8 +1,8 @@
 //! What the sequencer tells the rest of the node about replication, readable from any thread without a lock.
 
+use arc_swap::ArcSwap;
 use ccf_endpoints::{Decision, Role};
 use ccf_types::{NodeId, SeqNo, TxId, View};
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -144,7 +144,10 @@ mod tests {
         let (sender, fates) = mpsc::channel();
         let wait = |view, seqno| {
             let sender = sender.clone();
-            status.when_decided(TxId::new(view, seqno), Box::new(move |d| sender.send((seqno, d)).expect("open")));
+            status.when_decided(
+                TxId::new(view, seqno),
+                Box::new(move |d| sender.send((seqno, d)).expect("open")),
+            );
         };
         wait(4, 11);
         wait(2, 11);

@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::oneshot;
 
 /// Executes the requests of all interfaces.
-pub struct Requests {
+pub(crate) struct Requests {
     dispatcher: Dispatcher,
     node: Arc<RunningNode>,
     rules: HashMap<String, Arc<InterfaceRules>>,
@@ -25,7 +25,11 @@ pub struct Requests {
 impl Requests {
     /// A handler for interfaces with these rules, by name.
     #[must_use]
-    pub fn new(dispatcher: Dispatcher, node: Arc<RunningNode>, rules: Vec<InterfaceRules>) -> Requests {
+    pub(crate) fn new(
+        dispatcher: Dispatcher,
+        node: Arc<RunningNode>,
+        rules: Vec<InterfaceRules>,
+    ) -> Requests {
         let rules = rules.into_iter().map(|rules| (rules.name.clone(), Arc::new(rules))).collect();
         Requests { dispatcher, node, rules }
     }
@@ -35,7 +39,10 @@ impl Requests {
         let (tell, told) = oneshot::channel();
         let tx_id = pending.tx_id;
         // Nobody listens any more if the client has gone.
-        self.node.status.when_decided(tx_id, Box::new(move |decision| drop(tell.send(decision))));
+        let waiter = move |decision| {
+            let _ = tell.send(decision);
+        };
+        self.node.status.when_decided(tx_id, Box::new(waiter));
         let (write_set_digest, commit_evidence) = self.node.evidence_of(tx_id);
         HttpOutcome::Pending(Box::pin(async move {
             let Ok(decision) = told.await else {
@@ -46,7 +53,9 @@ impl Requests {
             match pending.finish(&notice) {
                 Ok(response) => HttpOutcome::Respond(response),
                 Err(reason) => {
-                    tracing::warn!("Answering after the commit of {tx_id} failed: {reason}. Closing session {session_id}.");
+                    tracing::warn!(
+                        "Answering after the commit of {tx_id} failed: {reason}. Closing session {session_id}."
+                    );
                     HttpOutcome::Close
                 }
             }
@@ -81,7 +90,9 @@ impl RequestHandler for Requests {
             Outcome::Forward => {
                 // A one-node network has no primary to forward to but itself.
                 let reason = "RPC could not be forwarded to unknown primary.";
-                HttpOutcome::Respond(ErrorResponse::with_status(503, ErrorCode::InternalError, reason).into_response())
+                HttpOutcome::Respond(
+                    ErrorResponse::with_status(503, ErrorCode::InternalError, reason).into_response(),
+                )
             }
         }
     }

@@ -48,7 +48,8 @@ fn run_with(args: impl Iterator<Item = String>, application: Application) -> Res
     let args: Vec<String> = args.collect();
     let command_line = CommandLine::parse_from_args(args.clone()).map_err(|code| Exit { code })?;
     let platform_override = std::env::var("CCF_PLATFORM_OVERRIDE").ok();
-    let platform = Platform::detect(platform_override.as_deref()).map_err(|error| complain(&error, exit::FAILED))?;
+    let platform =
+        Platform::detect(platform_override.as_deref()).map_err(|error| complain(&error, exit::FAILED))?;
     if command_line.version {
         print(&format!("CCF host: {CCF_VERSION}\nPlatform: {}", platform.name()));
         return Ok(());
@@ -73,7 +74,9 @@ fn run_with(args: impl Iterator<Item = String>, application: Application) -> Res
         return Err(Exit { code: exit::FAILED });
     }
     if platform == Platform::Snp {
-        tracing::error!("SEV-SNP is not available in this version; set CCF_PLATFORM_OVERRIDE=Virtual to run without trusted hardware. Exiting.");
+        tracing::error!(
+            "SEV-SNP is not available in this version; set CCF_PLATFORM_OVERRIDE=Virtual to run without trusted hardware. Exiting."
+        );
         return Err(Exit { code: exit::FAILED });
     }
     let prepared = start::prepare(&config).map_err(|error| refuse(&error))?;
@@ -143,7 +146,9 @@ fn read_config(path: &Path, patience: Duration) -> Result<(Config, String), Exit
         let text = std::fs::read_to_string(path).unwrap_or_default();
         match Config::parse(&name, &text) {
             Ok(config) => return Ok((config, text)),
-            Err(ConfigError::NotJson { .. }) if began.elapsed() < patience => std::thread::sleep(CONFIG_PAUSE),
+            Err(ConfigError::NotJson { .. }) if began.elapsed() < patience => {
+                std::thread::sleep(CONFIG_PAUSE)
+            }
             Err(error) => return Err(complain(&error, exit::FAILED)),
         }
     }
@@ -152,7 +157,8 @@ fn read_config(path: &Path, patience: Duration) -> Result<(Config, String), Exit
 fn write_pid(config: &Config) -> Result<(), Exit> {
     output_files::write_pid(&config.output_files.pid_file).map_err(|error| {
         tracing::error!("{error}. Exiting.");
-        let code = if matches!(error, FileProblem::PidFileExists(_)) { exit::PID_FILE_EXISTS } else { exit::FAILED };
+        let code =
+            if matches!(error, FileProblem::PidFileExists(_)) { exit::PID_FILE_EXISTS } else { exit::FAILED };
         Exit { code }
     })
 }

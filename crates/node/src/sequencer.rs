@@ -209,9 +209,14 @@ impl Sequencer {
             return Ok(());
         };
         let tx_id = reserved.tx_id;
-        let flags =
-            if self.chunks.ends_chunk(tx_id.seqno) { Flags::CHUNK_AFTER } else { Flags::NONE };
-        let entry = self.signer.signature_entry(&self.store, reserved, &self.tree, self.status.committed_seqno(), flags)?;
+        let flags = if self.chunks.ends_chunk(tx_id.seqno) { Flags::CHUNK_AFTER } else { Flags::NONE };
+        let entry = self.signer.signature_entry(
+            &self.store,
+            reserved,
+            &self.tree,
+            self.status.committed_seqno(),
+            flags,
+        )?;
         self.reorder.skip();
         self.append(entry, flags, true);
         self.status.signed(tx_id.seqno);

@@ -1,9 +1,10 @@
 //! What this node does when governance tables change for good (governance specification, section 8.4).
 
-use crate::{
-    http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode,
+use crate::{http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode};
+use ccf_crypto::{
+    cert::{Certificate, renew_self_signed},
+    key::EcKeyPair,
 };
-use ccf_crypto::{cert::{Certificate, renew_self_signed}, key::EcKeyPair};
 use ccf_endpoints::{Frontend, NodeView};
 use ccf_governance::tables::{
     self,
@@ -14,7 +15,7 @@ use parking_lot::RwLock;
 use std::sync::Arc;
 
 /// What the hooks work with.
-pub struct Hooked {
+pub(crate) struct Hooked {
     /// Store, frontends.
     pub node: Arc<RunningNode>,
     /// This node.
@@ -30,7 +31,7 @@ pub struct Hooked {
 }
 
 /// Installs the hooks; before the first transaction.
-pub fn install(store: &Store, hooked: &Arc<Hooked>) {
+pub(crate) fn install(store: &Store, hooked: &Arc<Hooked>) {
     let certificates = tables::NODE_ENDORSED_CERTIFICATES;
     let local = Arc::clone(hooked);
     store.on_local(
@@ -76,8 +77,9 @@ impl Hooked {
     /// A renewal of the endorsement renews the self-signed certificate too, with the same dates.
     fn renew_self_signed(&self, endorsed: &str) {
         let own = self.facts.self_signed_certificate.read().clone();
-        let renewed = Certificate::from_pem(endorsed)
-            .and_then(|endorsed| renew_self_signed(&Certificate::from_pem(&own)?, &self.node_key, &endorsed.validity()));
+        let renewed = Certificate::from_pem(endorsed).and_then(|endorsed| {
+            renew_self_signed(&Certificate::from_pem(&own)?, &self.node_key, &endorsed.validity())
+        });
         match renewed.map(|certificate| certificate.to_pem()) {
             Ok(pem) => {
                 if let Err(error) = self.server.present(Authority::Node, &pem, &self.node_key) {

@@ -42,7 +42,7 @@ use tokio::sync::mpsc;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The configuration cannot work.
     #[error("{0}")]
     Config(#[from] ConfigError),
@@ -94,7 +94,7 @@ pub enum StartError {
 impl StartError {
     /// The exit code of the process.
     #[must_use]
-    pub fn exit_code(&self) -> i32 {
+    pub(crate) fn exit_code(&self) -> i32 {
         use crate::command_line::exit;
         match self {
             StartError::Genesis(GenesisError::Threshold { .. }) | StartError::NotFresh(_) => exit::INVALID,
@@ -105,7 +105,7 @@ impl StartError {
 }
 
 /// What was read and checked before anything is written or bound.
-pub struct Prepared {
+pub(crate) struct Prepared {
     members: Vec<NewMember>,
     constitution: String,
     node_data: Option<serde_json::Value>,
@@ -116,16 +116,20 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`StartError`].
-pub fn prepare(config: &Config) -> Result<Prepared, StartError> {
+pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
     let start = config.command.start.clone().unwrap_or_default();
     let members = start.members.iter().map(read_member).collect::<Result<Vec<_>, _>>()?;
     genesis::recovery_threshold(start.service_configuration.recovery_threshold, &members)?;
-    let texts =
-        start.constitution_files.iter().map(|path| output_files::read_text(path)).collect::<Result<Vec<_>, _>>()?;
+    let texts = start
+        .constitution_files
+        .iter()
+        .map(|path| output_files::read_text(path))
+        .collect::<Result<Vec<_>, _>>()?;
     let constitution = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
     let node_data = config.node_data_json_file.as_deref().map(read_json).transpose()?.flatten();
     let service_data = config.service_data_json_file.as_deref().map(read_json).transpose()?.flatten();
-    require_fresh(&config.ledger.directory, &config.ledger.read_only_directories).map_err(StartError::NotFresh)?;
+    require_fresh(&config.ledger.directory, &config.ledger.read_only_directories)
+        .map_err(StartError::NotFresh)?;
     Ok(Prepared { members, constitution, node_data, service_data })
 }
 
@@ -153,7 +157,7 @@ fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StartError> {
 }
 
 /// A running node.
-pub struct RunningService {
+pub(crate) struct RunningService {
     facts: Arc<NodeFacts>,
     inbox: Arc<Inbox>,
     server: ServerHandle,
@@ -186,12 +190,17 @@ impl DiskEvents for DiskReports {
 ///
 /// # Errors
 /// [`StartError`]; the process should end with its exit code.
-pub fn start(config: &Config, prepared: Prepared, application: Application) -> Result<RunningService, StartError> {
+pub(crate) fn start(
+    config: &Config,
+    prepared: Prepared,
+    application: Application,
+) -> Result<RunningService, StartError> {
     let started_at = OffsetDateTime::now_utc();
     let (failed, failures) = mpsc::unbounded_channel();
 
     let mut notices: Vec<Notice> = Vec::new();
-    let writer = LedgerWriter::open(&config.ledger.directory, &config.ledger.read_only_directories, &mut notices)?;
+    let writer =
+        LedgerWriter::open(&config.ledger.directory, &config.ledger.read_only_directories, &mut notices)?;
     let mut bound = interfaces::bind(config)?;
     output_files::write_node_address(&config.output_files.node_to_node_address_file, &bound.node_address())?;
     output_files::write_rpc_addresses(&config.output_files.rpc_addresses_file, &bound.rpc_addresses())?;
@@ -300,7 +309,8 @@ pub fn start(config: &Config, prepared: Prepared, application: Application) -> R
     facts.become_part_of_network();
 
     let progress = Arc::new(DiskProgress::default());
-    let reports = DiskReports { progress: Arc::clone(&progress), inbox: Arc::clone(&inbox), failures: failed.clone() };
+    let reports =
+        DiskReports { progress: Arc::clone(&progress), inbox: Arc::clone(&inbox), failures: failed.clone() };
     let disk = Disk::start(writer, Arc::new(reports))?;
     let signatures = &config.ledger_signatures;
     let cose = config.command.start.clone().unwrap_or_default().cose_signatures;
@@ -315,7 +325,11 @@ pub fn start(config: &Config, prepared: Prepared, application: Application) -> R
             service_key,
             claims: SignatureClaims { issuer: cose.issuer, subject: cose.subject },
         },
-        policy: SignaturePolicy::new(signatures.tx_count, signatures.delay.duration(), signatures.max_per_second),
+        policy: SignaturePolicy::new(
+            signatures.tx_count,
+            signatures.delay.duration(),
+            signatures.max_per_second,
+        ),
         disk,
         progress,
         chunk_bytes: config.ledger.chunk_size.bytes(),
@@ -376,12 +390,12 @@ fn node_row(
 
 impl RunningService {
     /// Announces that the node will stop.
-    pub fn give_stop_notice(&self) {
+    pub(crate) fn give_stop_notice(&self) {
         self.facts.give_stop_notice();
     }
 
     /// Waits until something fails that the node cannot survive; answers its message.
-    pub async fn failure(&mut self) -> String {
+    pub(crate) async fn failure(&mut self) -> String {
         match self.failures.recv().await {
             Some(failure) => failure,
             None => std::future::pending().await,
@@ -389,7 +403,7 @@ impl RunningService {
     }
 
     /// Stops: no new requests, answers flushed, the rest of the ledger signed and written.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.server.stop();
         self.inbox.stop();
         if let Some(sequencer) = self.sequencer.take() {

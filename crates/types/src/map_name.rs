@@ -51,6 +51,7 @@ impl MapName {
     /// # Panics
     /// At compile time when used in a constant, if the name has a reserved prefix.
     #[must_use]
+    #[expect(clippy::panic, reason = "a wrong constant is to stop the compiler")]
     pub const fn from_static(name: &'static str) -> MapName {
         match classify(name.as_bytes()) {
             Some((domain, category)) => MapName { name: Repr::Static(name), domain, category },

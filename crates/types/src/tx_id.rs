@@ -122,7 +122,9 @@ mod tests {
         assert_eq!("2.15".parse(), Ok(TxId::new(2, 15)));
         assert_eq!(TxId::new(2, 15).to_string(), "2.15");
         assert_eq!("0.0".parse(), Ok(TxId::new(0, 0)));
-        for odd in ["", "2", "2.", ".1", "2.01", "+2.1", "2.1.1", "2.-1", "2.99999999999999999999", "a.b", "2. 1"] {
+        for odd in
+            ["", "2", "2.", ".1", "2.01", "+2.1", "2.1.1", "2.-1", "2.99999999999999999999", "a.b", "2. 1"]
+        {
             assert_eq!(odd.parse::<TxId>(), Err(InvalidTxId), "{odd}");
         }
     }

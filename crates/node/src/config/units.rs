@@ -51,7 +51,7 @@ fn parse(text: &str, units: &[(&str, u64)], names: &'static str) -> Result<u64, 
         1
     } else {
         let known = units.iter().find(|(name, _)| *name == unit);
-        known.ok_or_else(|| UnitError::UnknownUnit(unit, names))?.1
+        known.ok_or(UnitError::UnknownUnit(unit, names))?.1
     };
     let digits_end = number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len());
     let value = &number[..digits_end];
@@ -144,9 +144,14 @@ mod tests {
 
     #[test]
     fn units_scale_and_text_is_kept() {
-        for (text, micros) in
-            [("5", 5), ("5us", 5), ("100ms", 100_000), ("1S", 1_000_000), ("2min", 120_000_000), ("1.5s", 1_000_000)]
-        {
+        for (text, micros) in [
+            ("5", 5),
+            ("5us", 5),
+            ("100ms", 100_000),
+            ("1S", 1_000_000),
+            ("2min", 120_000_000),
+            ("1.5s", 1_000_000),
+        ] {
             let time = TimeText::try_from(text.to_owned()).expect(text);
             assert_eq!(time.duration(), Duration::from_micros(micros), "{text}");
             assert_eq!(String::from(time), text);

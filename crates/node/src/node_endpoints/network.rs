@@ -2,7 +2,9 @@
 
 use super::{Shared, local};
 use crate::node_facts::NodeFacts;
-use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method};
+use ccf_endpoints::{
+    EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method,
+};
 use ccf_governance::tables::{
     self,
     node::{NetInterface, NodeInfo, NodeStatus},
@@ -109,10 +111,10 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             .summary("Retired nodes that can be removed"),
         EndpointDefinition::read_only(Method::Get, "/service/previous_identity", |ctx| {
             match ctx.tx.ro(&tables::PREVIOUS_SERVICE_IDENTITY).get()? {
-                Some(previous_service_identity) => ctx.respond_json(&PreviousIdentity { previous_service_identity }),
-                None => {
-                    Err(not_found("This service is not a recovery of a previous service."))
+                Some(previous_service_identity) => {
+                    ctx.respond_json(&PreviousIdentity { previous_service_identity })
                 }
+                None => Err(not_found("This service is not a recovery of a previous service.")),
             }
         })
         .output::<PreviousIdentity>()
@@ -155,7 +157,7 @@ fn network(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
 
 fn nodes(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
     let query = ctx.request().query();
-    let text = |name: &str| query.get(name).map(|value| str::to_owned(value));
+    let text = |name: &str| query.get(name).map(str::to_owned);
     let (host, port) = (text("host"), text("port"));
     let status = match text("status").as_deref() {
         None => None,
@@ -174,8 +176,10 @@ fn nodes(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResp
         ControlFlow::<()>::Continue(())
     })?;
     let matches = |interface: &NetInterface| {
-        let (own_host, own_port) = interface.published().rsplit_once(':').unwrap_or((interface.published(), ""));
-        host.as_deref().is_none_or(|host| host == own_host) && port.as_deref().is_none_or(|port| port == own_port)
+        let (own_host, own_port) =
+            interface.published().rsplit_once(':').unwrap_or((interface.published(), ""));
+        host.as_deref().is_none_or(|host| host == own_host)
+            && port.as_deref().is_none_or(|port| port == own_port)
     };
     let mut nodes = Vec::new();
     for (id, info) in rows {
@@ -191,7 +195,11 @@ fn one_node(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorR
     respond_with_node(shared, ctx, id)
 }
 
-fn respond_with_node(shared: &Shared, ctx: &mut EndpointContext<'_>, id: NodeId) -> Result<(), ErrorResponse> {
+fn respond_with_node(
+    shared: &Shared,
+    ctx: &mut EndpointContext<'_>,
+    id: NodeId,
+) -> Result<(), ErrorResponse> {
     match ctx.tx.ro(&tables::NODES).get(&id)? {
         Some(info) => {
             let node = Node::of(&ctx.tx, id, info, shared.node.status.term().primary.as_ref())?;
@@ -224,6 +232,7 @@ fn removable(_: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRespo
         }
         ControlFlow::<()>::Continue(())
     })?;
-    let nodes = rows.into_iter().map(|(id, info)| Node::of(&ctx.tx, id, info, None)).collect::<Result<_, _>>()?;
+    let nodes =
+        rows.into_iter().map(|(id, info)| Node::of(&ctx.tx, id, info, None)).collect::<Result<_, _>>()?;
     ctx.respond_json(&Nodes { nodes })
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The version this node reports; tools read the CCF release whose interfaces it speaks.
-pub const CCF_VERSION: &str = "ccf-7.0.0";
+pub(crate) const CCF_VERSION: &str = "ccf-7.0.0";
 
 #[derive(Serialize, JsonSchema)]
 struct State {
@@ -140,12 +140,14 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             Role::Backup => Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "Node is not primary")),
         })
         .summary("Whether this node is primary"),
-        local(Method::Head, "/primary", move |ctx| match (ctx.node().role(), &head.node.status.term().primary) {
-            (Role::Primary, _) => Ok(()),
-            (Role::Backup, None) => Err(ErrorResponse::internal("Primary unknown")),
-            (Role::Backup, Some(primary)) => Err(ErrorResponse::internal(format!(
-                "Cannot find node info to produce redirect response for node {primary}"
-            ))),
+        local(Method::Head, "/primary", move |ctx| {
+            match (ctx.node().role(), &head.node.status.term().primary) {
+                (Role::Primary, _) => Ok(()),
+                (Role::Backup, None) => Err(ErrorResponse::internal("Primary unknown")),
+                (Role::Backup, Some(primary)) => Err(ErrorResponse::internal(format!(
+                    "Cannot find node info to produce redirect response for node {primary}"
+                ))),
+            }
         })
         .summary("Whether this node is primary"),
         local(Method::Get, "/backup", |ctx| match ctx.node().role() {

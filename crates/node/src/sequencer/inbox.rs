@@ -121,7 +121,8 @@ impl Inbox {
     pub(super) fn take(&self, deadline: Option<Instant>, taken: &mut Taken) -> bool {
         let mut state = self.state.lock();
         // What came while the sequencer was at work it takes at once, unless it is to gather until a deadline.
-        let ready = |state: &State| state.woken || state.stopped || (deadline.is_none() && !state.entries.is_empty());
+        let ready =
+            |state: &State| state.woken || state.stopped || (deadline.is_none() && !state.entries.is_empty());
         while !ready(&state) {
             state.sleep = if deadline.is_some() { Sleep::UntilDeadline } else { Sleep::UntilWoken };
             let timed_out = match deadline {

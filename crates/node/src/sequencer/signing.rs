@@ -2,6 +2,7 @@
 //! specification, section 10).
 
 use crate::sequencer::FinishedEntry;
+use ccf_crypto::{cose::SignatureClaims, key::EcKeyPair};
 use ccf_kv::{CommitError, Reserved, Store};
 use ccf_ledger::{
     entry::{DomainEncoder, EntryContext, Flags, SealError, seal},
@@ -10,7 +11,6 @@ use ccf_ledger::{
     signature::{SignatureError, SignatureTransaction, Signer, SigningMode},
     tables::UNIT_KEY,
 };
-use ccf_crypto::{cose::SignatureClaims, key::EcKeyPair};
 use ccf_types::{Digest, NodeId, SeqNo};
 use parking_lot::RwLock;
 use std::{

@@ -210,7 +210,7 @@ impl TlsEngine {
 
     /// Appends the message that ends the session.
     pub(crate) fn close(&mut self, output: &mut Output) -> Result<(), TlsError> {
-        self.write(output, |traffic, free| traffic.queue_close_notify(free))
+        self.write(output, rustls::unbuffered::WriteTraffic::queue_close_notify)
     }
 
     fn write(
