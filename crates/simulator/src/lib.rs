@@ -1,0 +1,18 @@
+//! A whole network of replicas in one thread, driven by one seed.
+//!
+//! The replicas are the production ones of `ccf-consensus`; network, clocks, disks and clients are simulated. A seed decides
+//! everything, including which faults exist in a run: loss, duplication, reordering, delay, partitions (also one-way),
+//! crashes, clock skew, slow nodes, reconfigurations. After every step the invariants of the formal model are checked;
+//! once the faults stop, progress is demanded. The same seed gives the same run, to the digest.
+//!
+//! [`Cluster`] is the same network moved by hand, for scenarios and regression tests.
+#![forbid(unsafe_code)]
+
+mod cluster;
+mod memory_log;
+mod node;
+pub mod payload;
+
+pub use cluster::Cluster;
+pub use memory_log::{Decode, LogCall, MemoryLog, Payload, StoredEntry};
+pub use node::Node;

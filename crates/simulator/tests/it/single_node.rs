@@ -1,0 +1,44 @@
+//! A network of one node, and the wait for the own disk.
+
+use ccf_consensus::{Input, Leadership, Settings};
+use ccf_simulator::{Cluster, Node, payload};
+use ccf_types::{NodeId, SeqNo, TxId};
+
+#[test]
+fn a_single_node_is_primary_of_view_2_and_commits_at_signatures() {
+    let mut net = Cluster::started(&["0"], true);
+    assert_eq!(net.node("0").replica.committed(), TxId::new(2, 2));
+    assert!(!net.node("0").replica.should_sign());
+    assert_eq!(net.data("0"), TxId::new(2, 3));
+    assert_eq!(net.commit("0"), SeqNo(2));
+    net.sign("0");
+    assert_eq!(net.commit("0"), SeqNo(4));
+    for _ in 0..100 {
+        net.period("0");
+    }
+    assert_eq!(net.node("0").replica.leadership(), Leadership::Leader);
+}
+
+#[test]
+fn commit_can_wait_for_the_disk() {
+    let settings = Settings { wait_for_disk: true, ..Settings::default() };
+    let mut node = Node::new(NodeId::from_text("0"), settings, payload::decode);
+    node.start_service();
+    node.write(false, &payload::configuration(&["0"])).unwrap();
+    node.write(true, b"s").unwrap();
+    for (persisted, commit) in [(1, 0), (2, 2), (9, 2)] {
+        node.step(Input::Persisted(SeqNo(persisted)));
+        assert_eq!(node.commit(), SeqNo(commit), "{persisted} on disk");
+    }
+    node.write(true, b"s").unwrap();
+    assert_eq!(node.commit(), SeqNo(2), "what is not written yet cannot have been persisted");
+    node.step(Input::Persisted(SeqNo(3)));
+    assert_eq!(node.commit(), SeqNo(3));
+}
+
+#[test]
+fn writes_are_refused_unless_primary() {
+    let mut net = Cluster::started(&["0", "1"], true);
+    assert!(net.node_mut("1").write(false, &payload::data(1)).is_err());
+    assert_eq!(net.node("1").log.last(), SeqNo(4));
+}
