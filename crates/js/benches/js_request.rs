@@ -51,10 +51,8 @@ impl NodeView for Node {
 const NOW: u64 = 1_767_225_600;
 
 struct Service {
-    store: Store,
     dispatcher: Dispatcher,
     session: Session,
-    user: Vec<u8>,
 }
 
 impl Service {
@@ -88,7 +86,7 @@ impl Service {
             Registry::new(Frontend::Node),
         );
         let session = Session::internal(1, Origin::Internal, Some(&user));
-        Service { store, dispatcher, session, user }
+        Service { dispatcher, session }
     }
 
     fn send(&mut self, request: &Request) -> u16 {
@@ -133,9 +131,24 @@ fn requests(c: &mut Criterion) {
                 service.send(black_box(&reads[at]))
             });
         });
-        let user = service.user.clone();
-        let store = service.store.clone();
-        let _ = (user, store.version());
+        cpu(&format!("write/{name}"), || service.send(black_box(&writes[500])));
+        cpu(&format!("read/{name}"), || service.send(black_box(&reads[500])));
+    }
+}
+
+/// Prints the CPU time of one call, which other work on the machine does not blur as it does wall-clock time.
+fn cpu<R>(name: &str, mut call: impl FnMut() -> R) {
+    const CALLS: u32 = 5000;
+    let ran = || -> Option<u64> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        text.split_ascii_whitespace().next()?.parse().ok()
+    };
+    let before = ran();
+    for _ in 0..CALLS {
+        black_box(call());
+    }
+    if let (Some(before), Some(after)) = (before, ran()) {
+        println!("{name}: {:.2} us of CPU each", (after - before) as f64 / f64::from(CALLS) / 1000.0);
     }
 }
 
@@ -144,6 +157,8 @@ fn interpreters(c: &mut Criterion) {
     let mut restorable = measuring::Restorable::new();
     println!("image: {} bytes", restorable.image_bytes());
     c.bench_function("interpreter/restore", |b| b.iter(|| restorable.restore()));
+    cpu("interpreter/create", measuring::create);
+    cpu("interpreter/restore", || restorable.restore());
 }
 
 criterion_group!(benches, interpreters, requests);

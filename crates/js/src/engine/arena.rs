@@ -25,6 +25,8 @@ const ALIGN: usize = 16;
 /// Classes: every 16 bytes up to 512, then four steps per doubling up to [`SMALL_MAX`].
 const CLASSES: usize = 32 + 4 * 5;
 const LARGE: u64 = u64::MAX;
+/// Free stretches of an image that are shorter are copied along: one long copy is faster than two.
+const GAP_MIN: usize = 256;
 
 const fn class_of(total: usize) -> usize {
     if total <= 512 {
@@ -71,8 +73,10 @@ struct Cursor {
 
 struct Image {
     cursor: Cursor,
-    /// Bytes of each full or partly used chunk.
-    chunks: Vec<Box<[u8]>>,
+    /// Chunks in use.
+    chunks: usize,
+    /// Live stretches of the chunks: chunk, offset, bytes.
+    live: Vec<(usize, usize, Box<[u8]>)>,
     /// Bytes of each large block, header included.
     large: Vec<Box<[u8]>>,
 }
@@ -102,13 +106,25 @@ impl Arena {
     /// Remembers the present state as the one [`Arena::restore`] returns to. Replaces an older image.
     pub(crate) fn seal(&mut self) {
         let used = if self.chunks.is_empty() { 0 } else { self.cursor.chunk + 1 };
-        let chunks = (0..used)
-            .map(|i| {
-                let len = if i == self.cursor.chunk { self.cursor.at } else { CHUNK_BYTES };
-                // SAFETY: chunk i is CHUNK_BYTES long and initialised (allocated zeroed).
-                unsafe { std::slice::from_raw_parts(self.chunks[i].as_ptr(), len) }.into()
-            })
-            .collect();
+        let free = self.take_free_blocks();
+        let mut live = Vec::new();
+        for chunk in 0..used {
+            let end = if chunk == self.cursor.chunk { self.cursor.at } else { CHUNK_BYTES };
+            let mut from = 0;
+            let here = free.iter().filter(|(at, ..)| *at == chunk);
+            for &(_, at, size) in here.chain(&[(chunk, end, GAP_MIN)]) {
+                if size >= GAP_MIN && at > from {
+                    // SAFETY: the stretch lies in a chunk, which is initialised (allocated zeroed).
+                    let bytes = unsafe {
+                        std::slice::from_raw_parts(self.chunks[chunk].as_ptr().add(from), at - from)
+                    };
+                    live.push((chunk, from, bytes.into()));
+                }
+                if size >= GAP_MIN {
+                    from = at + size;
+                }
+            }
+        }
         let large = self
             .large
             .iter()
@@ -118,15 +134,47 @@ impl Arena {
                 unsafe { std::slice::from_raw_parts(block.as_ptr(), large_total(*block)) }.into()
             })
             .collect();
-        self.image = Some(Image { cursor: self.cursor.clone(), chunks, large });
+        self.image = Some(Image { cursor: self.cursor.clone(), chunks: used, live, large });
+    }
+
+    /// Empties the free lists; the blocks, as chunk, offset and size, ascending and neighbours joined. What
+    /// is free when an image is taken stays unused as long as the image lives: then it need not be copied.
+    fn take_free_blocks(&mut self) -> Vec<(usize, usize, usize)> {
+        let mut blocks = Vec::new();
+        for class in 0..CLASSES {
+            let mut at = std::mem::replace(&mut self.cursor.free[class], ptr::null_mut());
+            while !at.is_null() {
+                let block = at.addr() - HEADER;
+                let chunk = self
+                    .chunks
+                    .iter()
+                    .position(|c| (c.addr().get()..c.addr().get() + CHUNK_BYTES).contains(&block));
+                if let Some(chunk) = chunk {
+                    blocks.push((chunk, block - self.chunks[chunk].addr().get(), SIZES[class]));
+                }
+                // SAFETY: a free block's payload holds the link to the next one.
+                at = unsafe { at.cast::<FreeLink>().read() };
+            }
+        }
+        blocks.sort_unstable();
+        blocks.dedup_by(|next, block| {
+            let joined = next.0 == block.0 && next.1 == block.1 + block.2;
+            if joined {
+                block.2 += next.2;
+            }
+            joined
+        });
+        blocks
     }
 
     /// Returns to the sealed state. No pointer obtained since may be used afterwards.
     pub(crate) fn restore(&mut self) {
         let Some(image) = &self.image else { return };
-        for (chunk, bytes) in self.chunks.iter().zip(&image.chunks) {
-            // SAFETY: the image's bytes are no longer than the chunk they were read from.
-            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), chunk.as_ptr(), bytes.len()) };
+        for (chunk, at, bytes) in &image.live {
+            // SAFETY: the stretch was read from this place, and chunks of the image are not freed.
+            unsafe {
+                ptr::copy_nonoverlapping(bytes.as_ptr(), self.chunks[*chunk].as_ptr().add(*at), bytes.len())
+            };
         }
         for (block, bytes) in self.large.iter().zip(&image.large) {
             // SAFETY: blocks of the image are not freed or moved while it exists (`release`, `realloc`).
@@ -137,7 +185,7 @@ impl Arena {
             unsafe { dealloc(block.as_ptr(), large_layout(large_total(block))) };
         }
         self.cursor.clone_from(&image.cursor);
-        for chunk in self.chunks.drain((image.chunks.len() + SPARE_CHUNKS_MAX).min(self.chunks.len())..) {
+        for chunk in self.chunks.drain((image.chunks + SPARE_CHUNKS_MAX).min(self.chunks.len())..) {
             // SAFETY: allocated by `next_chunk` with this layout.
             unsafe { dealloc(chunk.as_ptr(), CHUNK_LAYOUT) };
         }
@@ -145,7 +193,8 @@ impl Arena {
 
     /// Bytes that [`Arena::restore`] copies; zero without an image.
     pub(crate) fn image_bytes(&self) -> usize {
-        self.image.as_ref().map_or(0, |i| i.chunks.iter().chain(&i.large).map(|b| b.len()).sum())
+        let Some(image) = &self.image else { return 0 };
+        image.live.iter().map(|(.., bytes)| bytes).chain(&image.large).map(|bytes| bytes.len()).sum()
     }
 
     pub(crate) fn allocate(&mut self, size: usize) -> *mut u8 {
