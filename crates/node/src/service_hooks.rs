@@ -2,15 +2,18 @@
 
 use crate::{http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode};
 use ccf_crypto::{
+    Zeroizing,
     cert::{Certificate, renew_self_signed},
-    key::EcKeyPair,
+    key::{EcKeyPair, RsaKeyPair},
 };
 use ccf_endpoints::{Frontend, NodeView};
 use ccf_governance::tables::{
     self,
+    secrets::EncryptedSecrets,
     service::{ServiceInfo, ServiceStatus},
 };
-use ccf_kv::{MapWrites, Store, UNIT};
+use ccf_kv::{HookContext, MapWrites, Store, UNIT};
+use ccf_ledger::secrets::LedgerSecret;
 use parking_lot::RwLock;
 use std::sync::Arc;
 
@@ -24,6 +27,8 @@ pub(crate) struct Hooked {
     pub server: ServerHandle,
     /// This node's key.
     pub node_key: Arc<EcKeyPair>,
+    /// Ledger secrets are sent to it.
+    pub encryption_key: RsaKeyPair,
     /// The service's key.
     pub service_key: Arc<EcKeyPair>,
     /// The certificate that signatures carry.
@@ -51,6 +56,11 @@ pub(crate) fn install(store: &Store, hooked: &Arc<Hooked>) {
             }
         }),
     );
+    let rekey = Arc::clone(hooked);
+    store.on_local(
+        tables::ENCRYPTED_LEDGER_SECRETS.name(),
+        Arc::new(move |context, writes| rekey.install_secret(context, writes)),
+    );
     let service = Arc::clone(hooked);
     store.on_global(tables::SERVICE_INFO.name(), Arc::new(move |_, writes| service.service_changed(writes)));
 }
@@ -60,6 +70,40 @@ impl Hooked {
     fn own_certificate(&self, writes: &MapWrites) -> Option<String> {
         let pem = writes.get(self.facts.node_id.as_str().as_bytes())??;
         String::from_utf8(pem.to_vec()).ok()
+    }
+
+    /// A rekey sends every node the new ledger secret: it applies from the next transaction on.
+    fn install_secret(&self, context: &mut HookContext<'_>, writes: &MapWrites) {
+        let Some(Some(value)) = writes.get(&UNIT) else {
+            return;
+        };
+        let seqno = context.tx_id().seqno;
+        match self.own_secret(value) {
+            Ok(Some(raw)) => {
+                context.set_context(Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno))))
+            }
+            Ok(None) => {}
+            Err(reason) => {
+                // Going on would encrypt with a secret that nobody else uses.
+                tracing::error!(
+                    "The ledger secret sent to this node at {seqno} cannot be used: {reason}. Exiting."
+                );
+                std::process::abort();
+            }
+        }
+    }
+
+    /// The new secret for this node in a value of the table; none if it has only secrets of the past.
+    fn own_secret(&self, value: &[u8]) -> Result<Option<Zeroizing<[u8; 32]>>, String> {
+        let secrets: EncryptedSecrets = serde_json::from_slice(value).map_err(|e| e.to_string())?;
+        let newest = secrets.get(&self.facts.node_id).and_then(|own| own.last());
+        let Some(newest) = newest.filter(|secret| secret.version.is_none()) else {
+            return Ok(None);
+        };
+        let raw =
+            self.encryption_key.oaep_decrypt(&[], &newest.encrypted_secret.0).map_err(|e| e.to_string())?;
+        let raw: [u8; 32] = raw.as_slice().try_into().map_err(|_| "not 32 bytes".to_owned())?;
+        Ok(Some(Zeroizing::new(raw)))
     }
 
     /// The service has endorsed this node for good.

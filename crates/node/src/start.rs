@@ -294,6 +294,7 @@ pub(crate) fn start(
         facts: Arc::clone(&facts),
         server: server.clone(),
         node_key: Arc::clone(&node_key),
+        encryption_key: identity.encryption_key,
         service_key: Arc::clone(&service_key),
         endorsed_certificate: Arc::clone(&endorsed_certificate),
     };

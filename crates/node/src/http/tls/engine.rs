@@ -69,6 +69,7 @@ pub(crate) struct TlsEngine {
     leftover: Vec<u8>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "the first message is short-lived")]
 enum Stage {
     /// The client's first message is not complete. It is read beforehand because the configuration depends on
     /// what protocols it names.
@@ -209,8 +210,9 @@ impl TlsEngine {
     }
 
     /// Appends the message that ends the session.
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method alone is not general enough")]
     pub(crate) fn close(&mut self, output: &mut Output) -> Result<(), TlsError> {
-        self.write(output, rustls::unbuffered::WriteTraffic::queue_close_notify)
+        self.write(output, |traffic, free| traffic.queue_close_notify(free))
     }
 
     fn write(
