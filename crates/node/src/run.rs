@@ -147,7 +147,7 @@ fn read_config(path: &Path, patience: Duration) -> Result<(Config, String), Exit
         match Config::parse(&name, &text) {
             Ok(config) => return Ok((config, text)),
             Err(ConfigError::NotJson { .. }) if began.elapsed() < patience => {
-                std::thread::sleep(CONFIG_PAUSE)
+                std::thread::sleep(CONFIG_PAUSE);
             }
             Err(error) => return Err(complain(&error, exit::FAILED)),
         }
