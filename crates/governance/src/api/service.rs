@@ -81,7 +81,7 @@ fn info(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
 fn members(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     let rows = context.tx.ro(&tables::MEMBER_INFO).entries()?;
     let all: Result<Vec<Value>, KvError> =
-        rows.into_iter().map(|(id, info)| member_object(&context.tx, &id, info)).collect();
+        rows.iter().map(|(id, info)| member_object(&context.tx, id, info)).collect();
     Ok(json!({"value": all?}))
 }
 
@@ -89,12 +89,12 @@ fn member(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     let id = id_param(context, "memberId", Named::Member)?;
     let key = MemberId::from_text(&id);
     match context.tx.ro(&tables::MEMBER_INFO).get(&key)? {
-        Some(info) => Ok(member_object(&context.tx, &key, info)?),
+        Some(info) => Ok(member_object(&context.tx, &key, &info)?),
         None => Err(not_found(format!("Member m[{id}] does not exist."))),
     }
 }
 
-fn member_object(tx: &Tx, id: &MemberId, info: MemberInfo) -> Result<Value, KvError> {
+fn member_object(tx: &Tx, id: &MemberId, info: &MemberInfo) -> Result<Value, KvError> {
     let key = tx.ro(&tables::MEMBER_ENCRYPTION_KEYS).get(id)?;
     let mut object = json!({
         "memberId": id,
@@ -114,7 +114,7 @@ fn member_object(tx: &Tx, id: &MemberId, info: MemberInfo) -> Result<Value, KvEr
 fn users(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     let rows = context.tx.ro(&tables::USER_CERTS).entries()?;
     let all: Result<Vec<Value>, KvError> =
-        rows.into_iter().map(|(id, certificate)| user_object(&context.tx, &id, certificate)).collect();
+        rows.iter().map(|(id, certificate)| user_object(&context.tx, id, certificate)).collect();
     Ok(json!({"value": all?}))
 }
 
@@ -122,12 +122,12 @@ fn user(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     let id = id_param(context, "userId", Named::User)?;
     let key = UserId::from_text(&id);
     match context.tx.ro(&tables::USER_CERTS).get(&key)? {
-        Some(certificate) => Ok(user_object(&context.tx, &key, certificate)?),
+        Some(certificate) => Ok(user_object(&context.tx, &key, &certificate)?),
         None => Err(not_found(format!("User u[{id}] does not exist."))),
     }
 }
 
-fn user_object(tx: &Tx, id: &UserId, certificate: String) -> Result<Value, KvError> {
+fn user_object(tx: &Tx, id: &UserId, certificate: &str) -> Result<Value, KvError> {
     // The whole row, so that the data stands one level deeper than its name says: clients rely on it.
     let row = tx.ro(&tables::USER_INFO).get(id)?;
     Ok(json!({"userId": id, "certificate": certificate, "userData": row}))
@@ -136,7 +136,7 @@ fn user_object(tx: &Tx, id: &UserId, certificate: String) -> Result<Value, KvErr
 fn nodes(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     let rows = context.tx.ro(&tables::NODES).entries()?;
     let all: Result<Vec<Value>, KvError> =
-        rows.into_iter().map(|(id, info)| node_object(&context.tx, &id, info)).collect();
+        rows.iter().map(|(id, info)| node_object(&context.tx, id, info)).collect();
     Ok(json!({"value": all?}))
 }
 
@@ -144,12 +144,12 @@ fn node(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     let id = id_param(context, "nodeId", Named::Node)?;
     let key = NodeId::from_text(&id);
     match context.tx.ro(&tables::NODES).get(&key)? {
-        Some(info) => Ok(node_object(&context.tx, &key, info)?),
+        Some(info) => Ok(node_object(&context.tx, &key, &info)?),
         None => Err(not_found(format!("Node n[{id}] does not exist."))),
     }
 }
 
-fn node_object(tx: &Tx, id: &NodeId, info: NodeInfo) -> Result<Value, KvError> {
+fn node_object(tx: &Tx, id: &NodeId, info: &NodeInfo) -> Result<Value, KvError> {
     let mut interfaces = Map::new();
     for (name, interface) in &info.rpc_interfaces {
         let mut shown = json!({"publishedAddress": interface.published()});

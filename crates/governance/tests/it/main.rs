@@ -1,6 +1,7 @@
 //! Governance through its endpoints: real signed messages, a real constitution, the store and the dispatcher; and
 //! the tables against the ledgers of real services.
 #![allow(clippy::unwrap_used, clippy::panic)] // tests fail by panicking
+#![allow(clippy::needless_pass_by_value)] // json! makes values
 
 mod golden;
 mod hostile;
