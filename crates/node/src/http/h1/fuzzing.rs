@@ -24,8 +24,10 @@ pub fn decode_in_pieces(data: &[u8], cuts: impl IntoIterator<Item = usize>) -> V
                 Ok(Some(decoded)) => seen.push(format!("{decoded:?}")),
                 Ok(None) => break,
                 Err(error) => {
+                    // Which of several mistakes is met first, and in which read, depends on the cutting.
                     let text = format!("{error:?}");
-                    seen.push(text.split("fragment").next().unwrap_or_default().to_owned());
+                    let kind = if text.starts_with("Malformed") { "Malformed" } else { &text };
+                    seen.push(kind.to_owned());
                     return seen;
                 }
             }
