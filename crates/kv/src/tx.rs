@@ -1,7 +1,7 @@
 //! One transaction: a fixed view of the store, what it read, what it writes.
 
 use crate::{
-    CommitError, Committed, RawHandle, State, Store,
+    CommitError, Committed, RawHandle, SmallBytes, State, Store,
     change_set::{ChangeSet, ChangeSets},
     store::{Epoch, Snapshot},
     table::{TypedMap, TypedSet, TypedValue},
@@ -101,6 +101,20 @@ impl Tx {
     #[must_use]
     pub fn has_writes(&self) -> bool {
         self.sets.iter().any(|set| !set.changes.borrow().writes.is_empty())
+    }
+
+    /// The most bytes that the records of the entry can take: names, keys, values and their lengths.
+    #[must_use]
+    pub fn written_bytes(&self) -> usize {
+        let record = |(key, value): (&SmallBytes, Option<&SmallBytes>)| {
+            16 + key.len() + value.map_or(0, |value| value.len())
+        };
+        self.sets
+            .iter()
+            .map(|set| {
+                64 + set.name.as_str().len() + set.changes.borrow().writes.iter().map(record).sum::<usize>()
+            })
+            .sum()
     }
 
     /// Adds all writes so far to `encoder`: records do not depend on the position, so an entry may be

@@ -61,6 +61,8 @@ pub(crate) struct RunningNode {
     pub frontends: OpenFrontends,
     /// Uncommitted transactions from which new ones are refused; 0 is unlimited.
     pub max_uncommitted: u64,
+    /// Bytes one transaction may write.
+    pub(crate) transaction_bytes_max: usize,
 }
 
 impl RunningNode {
@@ -140,6 +142,10 @@ impl NodeView for RunningNode {
             let pending = self.store.version().0.saturating_sub(self.status.committed_seqno().0);
             pending >= self.max_uncommitted
         }
+    }
+
+    fn transaction_bytes_max(&self) -> usize {
+        self.transaction_bytes_max
     }
 
     fn replicate(&self, record: CommitRecord) -> Result<(), NotReplicated> {

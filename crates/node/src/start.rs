@@ -40,6 +40,9 @@ use std::{io, path::Path, sync::Arc, thread::JoinHandle};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 
+/// The most one transaction may write whatever the configuration says: what is committed must fit an entry.
+const TRANSACTION_BYTES_MAX: usize = ccf_ledger::limits::SEALED_ENTRY_BYTES_MAX - 1024;
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -259,6 +262,7 @@ pub(crate) fn start(
         inbox: Arc::clone(&inbox),
         frontends: OpenFrontends::default(),
         max_uncommitted: config.consensus.max_uncommitted_tx_count,
+        transaction_bytes_max: config.ledger.max_transaction_size.len().min(TRANSACTION_BYTES_MAX),
     });
     node.frontends.open(Frontend::Node);
 

@@ -54,6 +54,11 @@ pub trait NodeView: Send + Sync {
         false
     }
 
+    /// Bytes of names, keys and values that one transaction may write (`ledger.max_transaction_size`).
+    fn transaction_bytes_max(&self) -> usize {
+        32 << 20
+    }
+
     /// Takes a transaction that the store committed, in any order of sequence numbers, to encode and
     /// replicate it.
     ///

@@ -274,6 +274,10 @@ impl Dispatcher {
         if !apply_writes {
             return Ok(Attempt::Done(Outcome::Respond(response)));
         }
+        if tx.written_bytes() > self.node.transaction_bytes_max() {
+            let message = "The transaction writes more than the service accepts in one transaction.";
+            return Err(ErrorResponse::new(ErrorCode::TransactionTooLarge, message));
+        }
         let tx_id = match tx.commit() {
             Ok(committed) => {
                 let tx_id = committed.tx_id();
