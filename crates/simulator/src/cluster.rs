@@ -13,10 +13,10 @@ pub struct Cluster {
 }
 
 /// The election timeout of every node, in milliseconds.
-pub const ELECTION_TIMEOUT_MS: u64 = 100;
+pub(crate) const ELECTION_TIMEOUT_MS: u64 = 100;
 
 /// The period of a primary's messages, in milliseconds.
-pub const MESSAGE_TIMEOUT_MS: u64 = 10;
+pub(crate) const MESSAGE_TIMEOUT_MS: u64 = 10;
 
 impl Cluster {
     /// A service of the nodes named, whose configuration and signature (2.4, or 2.2 of a single node) are committed

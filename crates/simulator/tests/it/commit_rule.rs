@@ -35,7 +35,6 @@ fn commit_is_the_largest_signature_that_majorities_of_each_configuration_hold() 
             // When the new configuration, at 5, is committed the old one counts no more: from the next answer on.
             net.deliver_message("0", "2", response(2, matched[0], true));
             net.drop_all("2");
-            let both = net.commit("2") < SeqNo(5);
             let majority =
                 |members: [usize; 3], at| members.iter().filter(|m| matched[**m] >= at).count() >= 2;
             let held = |at: &u64| {
