@@ -112,6 +112,7 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     progress.set_message("Starting the node");
     let level = if args.verbose { "debug" } else { "info" };
     let mut node = NodeProcess::start(&program, folder, "0.config.json", level)?;
+    interrupt.watch_over(node.id());
     let opened = open(&mut node, &settings, &workspace, &people, &application, &interrupt, &progress);
     progress.finish_and_clear();
     let address = match opened {

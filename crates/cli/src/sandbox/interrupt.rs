@@ -4,14 +4,18 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
 };
 
 /// Becomes set when the user or the system asks to stop.
 #[derive(Clone, Debug)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    /// The node to tell when a second signal ends this process before it has; 0 is none.
+    node: Arc<AtomicU32>,
+}
 
 impl Interrupt {
     /// Takes over Ctrl-C and SIGTERM for the rest of the process.
@@ -20,8 +24,10 @@ impl Interrupt {
     /// When the operating system refuses.
     pub fn install() -> io::Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
+        let node = Arc::new(AtomicU32::new(0));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let seen = Arc::clone(&flag);
+        let orphan = Arc::clone(&node);
         // Registered before the thread starts, so that no signal after this call is missed.
         let guard = runtime.enter();
         let mut signals = Signals::new()?;
@@ -29,19 +35,37 @@ impl Interrupt {
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(signals.next());
             seen.store(true, Ordering::SeqCst);
-            // A second signal ends the process at once: the node notices that its parent has gone.
+            // A second signal ends this process at once; the node stops by itself, and nothing stays behind.
             runtime.block_on(signals.next());
+            terminate(orphan.load(Ordering::SeqCst));
             std::process::exit(130);
         })?;
-        Ok(Interrupt(flag))
+        Ok(Interrupt { asked: flag, node })
+    }
+
+    /// Names the node that must not outlive this process.
+    pub fn watch_over(&self, node: u32) {
+        self.node.store(node, Ordering::SeqCst);
     }
 
     /// Whether it has been asked to stop.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.asked.load(Ordering::SeqCst)
     }
 }
+
+#[cfg(unix)]
+fn terminate(process: u32) {
+    let pid = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+}
+
+#[cfg(not(unix))]
+fn terminate(_: u32) {}
 
 #[cfg(unix)]
 struct Signals {
