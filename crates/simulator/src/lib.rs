@@ -8,11 +8,18 @@
 //! [`Cluster`] is the same network moved by hand, for scenarios and regression tests.
 #![forbid(unsafe_code)]
 
+mod checks;
 mod cluster;
+mod faults;
 mod memory_log;
 mod node;
 pub mod payload;
+mod random;
+mod run;
+mod world;
 
+pub use checks::{Checks, Violation};
 pub use cluster::Cluster;
 pub use memory_log::{Decode, LogCall, MemoryLog, Payload, StoredEntry};
 pub use node::Node;
+pub use run::{Failure, Report, simulate};

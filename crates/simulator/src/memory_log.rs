@@ -7,7 +7,7 @@ use ccf_consensus::{EntryFacts, LocalEntry, Log, Nodes, Reconfiguration, Rejecte
 use ccf_types::{NodeId, SeqNo, TxId, View};
 use std::{collections::BTreeMap, sync::Arc};
 
-const HEADER_SIZE: usize = 25;
+pub(crate) const HEADER_SIZE: usize = 25;
 
 /// What a payload means to consensus.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ mod append_entries;
 mod commit_rule;
 mod reconfiguration;
 mod regressions;
+mod simulation;
 mod single_node;
 mod status;
 
