@@ -6,6 +6,7 @@ mod reconfiguration;
 mod regressions;
 mod simulation;
 mod single_node;
+mod starts;
 mod status;
 
 use ccf_consensus::{AppendEntriesResponse, Leadership, Message};
