@@ -393,7 +393,10 @@ impl Harness {
                 let writes =
                     ModelWrites::from([(MAPS[0].clone(), BTreeMap::from([(vec![key], Some(value))]))]);
                 assert_eq!(writes_of(&written.write_set), writes);
-                if self.now().maps.get(&MAPS[0]).is_some_and(|map| map.version > seqno) {
+                // Later writes on the map, be they removals of nothing, are done again on top of it.
+                let touches =
+                    |seqno: u64| self.writes[&seqno].get(&MAPS[0]).is_some_and(|writes| !writes.is_empty());
+                if (seqno + 1..=self.version()).any(touches) {
                     self.voids += 1;
                 }
                 let later = self.history.split_off(seqno as usize);
@@ -532,4 +535,14 @@ proptest! {
         }
         harness.finish();
     }
+}
+
+/// Found by the property above: the removal does not change the map, and still comes after what fills the position.
+#[test]
+fn a_removal_of_nothing_wins_over_a_position_filled_late_before_it() {
+    let mut harness = Harness::new();
+    for operation in [Op::Begin(0), Op::Remove(0, 0, 4), Op::Reserve, Op::Commit(0), Op::Fill(4, vec![])] {
+        harness.run(operation);
+    }
+    harness.finish();
 }

@@ -60,7 +60,8 @@ impl RunningSandbox {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = sandbox.lines.recv_timeout(left) else {
-                panic!("the sandbox is not ready: {:#?}\n{}", sandbox.printed, sandbox.complaints());
+                let complaints = sandbox.complaints();
+                panic!("the sandbox is not ready: {:#?}\n{complaints}", sandbox.printed);
             };
             if let Some((_, address)) = line.split_once("Node [0] = https://") {
                 sandbox.address = address.to_owned();

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Action, ApplyError, CommitContext, CommitError, HookContext, Refusal, Reserved, RollbackError,
-    SmallBytes, State, Written, hooks::Hooks,
+    SmallBytes, State, WriteSet, Written, hooks::Hooks,
 };
 use ccf_types::{MapName, SeqNo, TxId, View};
 use std::{collections::VecDeque, sync::Arc};
@@ -107,11 +107,7 @@ impl Current {
             state.tx_id = tx_id;
             state
         });
-        let overtaken = entry
-            .write_set
-            .maps()
-            .iter()
-            .any(|writes| self.state.map(writes.name()).is_some_and(|map| map.version > tx_id.seqno));
+        let overtaken = self.is_overtaken(tx_id.seqno, &entry.write_set);
         let later = if overtaken { self.undo_after(tx_id.seqno) } else { Vec::new() };
         let mut written = self.write(tx_id, entry, hooks);
         written.context = context;
@@ -119,6 +115,17 @@ impl Current {
             self.redo(later);
         }
         Ok((written, kept))
+    }
+
+    /// Whether a transaction after `seqno` wrote to a map of `write_set`, be it only to remove an absent key.
+    fn is_overtaken(&self, seqno: SeqNo, write_set: &WriteSet) -> bool {
+        let later = usize::try_from(seqno.0 - self.committed.0).unwrap_or(usize::MAX);
+        self.log.iter().skip(later).any(|entry| match entry {
+            LogEntry::Applied(entry) => {
+                write_set.maps().iter().any(|map| entry.write_set.map(map.name()).is_some())
+            }
+            LogEntry::Reserved => false,
+        })
     }
 
     pub(crate) fn apply(
