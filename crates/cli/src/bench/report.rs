@@ -29,6 +29,9 @@ pub struct Report {
     /// Sampled writes that were never committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commits_missed: Option<u64>,
+    /// Sampled writes that the service refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit_samples_refused: Option<u64>,
     /// Answers by HTTP status.
     pub statuses: BTreeMap<u16, u64>,
     /// Broken connections by reason.
@@ -143,6 +146,7 @@ impl Report {
             read_latency_us: of_kind(1),
             commit_latency_us: commit.map(|commit| Percentiles::of(&commit.latencies)),
             commits_missed: commit.map(|commit| commit.failures),
+            commit_samples_refused: commit.map(|commit| commit.refused),
             statuses: outcome.statuses.clone(),
             failures: outcome.failures.clone(),
             unanswered: outcome.unanswered,
@@ -210,6 +214,9 @@ impl Report {
         }
         if let Some(missed @ 1..) = self.commits_missed {
             let _ = writeln!(out, "             {missed} sampled write(s) were not committed");
+        }
+        if let Some(refused @ 1..) = self.commit_samples_refused {
+            let _ = writeln!(out, "             {refused} sampled write(s) were refused");
         }
         if let Some(server) = &self.server {
             let _ = writeln!(
