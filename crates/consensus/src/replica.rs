@@ -21,7 +21,7 @@ use crate::{
     rng::Rng,
     view_history::ViewHistory,
 };
-use ccf_types::{NodeId, SeqNo, View};
+use ccf_types::{NodeId, SeqNo, TxId, View};
 use std::collections::{BTreeSet, VecDeque};
 
 pub use queries::{Status, TxStatus};
@@ -82,8 +82,9 @@ pub enum Input<'a> {
         /// What follows [`Message::AppendEntries`]: the entries, back to back.
         entries: &'a [u8],
     },
-    /// The own ledger has everything up to here on disk; only of use with [`Settings::wait_for_disk`].
-    Persisted(SeqNo),
+    /// The own ledger has everything up to this entry on disk; only of use with [`Settings::wait_for_disk`]. Late news of an
+    /// entry that was rolled back does no harm: its view tells.
+    Persisted(TxId),
     /// This node will stop soon: another one should stand for election now (section 7.5).
     NominateSuccessor,
 }
@@ -194,7 +195,7 @@ impl Replica {
     /// If the replica has started already.
     pub fn recover_service(
         &mut self,
-        last: ccf_types::TxId,
+        last: TxId,
         history: ViewHistory,
         log: &mut dyn Log,
         out: &mut Vec<Output>,
@@ -229,9 +230,11 @@ impl Replica {
         match input {
             Input::Tick(elapsed_ms) => self.tick(elapsed_ms, &mut host),
             Input::Receive { from, message, entries } => self.receive(from, message, entries, &mut host),
-            Input::Persisted(seqno) => {
-                self.persisted = self.persisted.max(seqno.min(self.last));
-                self.try_commit(&mut host);
+            Input::Persisted(tx_id) => {
+                if self.view_at(tx_id.seqno) == tx_id.view {
+                    self.persisted = self.persisted.max(tx_id.seqno);
+                    self.try_commit(&mut host);
+                }
             }
             Input::NominateSuccessor => self.nominate_successor(&mut host),
         }
@@ -257,10 +260,10 @@ impl Replica {
         match message {
             Message::AppendEntries(request) => self.receive_append_entries(from, request, entries, host),
             Message::AppendEntriesResponse(response) => {
-                self.receive_append_entries_response(from, response, host)
+                self.receive_append_entries_response(from, response, host);
             }
             Message::RequestVote(_) | Message::RequestPreVote(_) => {
-                self.receive_request_vote(from, message, host)
+                self.receive_request_vote(from, message, host);
             }
             Message::RequestVoteResponse(_) | Message::RequestPreVoteResponse(_) => {
                 self.receive_vote_response(from, message, host);
@@ -285,6 +288,7 @@ impl Replica {
         );
         assert!(self.view_at(self.last) <= self.view, "no entry is of a later view than the current one");
         assert!(!self.peers.contains_key(&self.id), "no replica is its own peer");
+        assert!(self.persisted <= self.last, "what is on disk is in the log");
         if self.leadership == Leadership::Leader {
             assert!(self.leader.as_ref() == Some(&self.id), "a primary knows itself");
             assert!(

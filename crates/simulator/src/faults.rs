@@ -20,6 +20,8 @@ pub(crate) struct Faults {
     pub(crate) skewed_clocks: bool,
     pub(crate) reconfigurations: bool,
     pub(crate) hand_overs: bool,
+    /// Whether primaries count themselves only once their disk has written.
+    pub(crate) slow_disks: bool,
     /// The mean time between faults.
     pub(crate) interval_ms: u64,
 }
@@ -39,13 +41,15 @@ impl Faults {
             skewed_clocks: random.percent(30),
             reconfigurations: random.percent(70),
             hand_overs: random.percent(30),
+            slow_disks: random.percent(30),
             interval_ms: random.between(20, 300),
         }
     }
 
     /// No more faults: what is left is a good network.
-    pub(crate) fn healed() -> Faults {
+    pub(crate) fn healed(&self) -> Faults {
         Faults {
+            slow_disks: self.slow_disks,
             loss_percent: 0,
             duplicate_percent: 0,
             delay_ms: 3,

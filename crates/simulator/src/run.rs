@@ -2,7 +2,6 @@
 
 use crate::{
     checks::Violation,
-    faults::Faults,
     node::Node,
     payload,
     world::{Event, World},
@@ -134,6 +133,9 @@ impl Run {
         match event {
             Event::Tick(id) => self.world.tick(&id),
             Event::Deliver { from, to, message, entries } => self.world.deliver(from, &to, message, entries),
+            Event::Persisted(id, last) => {
+                self.world.act(&id, |node| node.step(Input::Persisted(last))).map(|_| ())
+            }
             Event::Client => {
                 let pause = self.world.random.between(1, 20);
                 self.world.schedule(pause, Event::Client);
@@ -273,7 +275,7 @@ impl Run {
     }
 
     fn heal(&mut self) {
-        self.world.faults = Faults::healed();
+        self.world.faults = self.world.faults.healed();
         self.world.cut.clear();
         for machine in self.world.machines.values_mut() {
             machine.clock_percent = 100;

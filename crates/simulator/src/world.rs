@@ -8,7 +8,7 @@ use crate::{
     random::Random,
 };
 use ccf_consensus::{BackupStart, Batching, Message, Settings};
-use ccf_types::NodeId;
+use ccf_types::{NodeId, TxId};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
@@ -30,7 +30,14 @@ pub(crate) struct Machine {
 #[derive(Debug)]
 pub(crate) enum Event {
     Tick(NodeId),
-    Deliver { from: NodeId, to: NodeId, message: Message, entries: Vec<u8> },
+    Deliver {
+        from: NodeId,
+        to: NodeId,
+        message: Message,
+        entries: Vec<u8>,
+    },
+    /// A disk has finished writing.
+    Persisted(NodeId, TxId),
     Client,
     Administrator,
     Fault,
@@ -87,7 +94,7 @@ impl World {
             ticking_from_start: false,
             batching: if self.random.percent(50) { Batching::Average } else { Batching::Reference },
             send_at_signature: self.random.percent(50),
-            wait_for_disk: false,
+            wait_for_disk: self.faults.slow_disks,
             seed: self.random.next(),
             trace: false,
         };
@@ -169,6 +176,12 @@ impl World {
         let machines = &self.machines;
         self.checks.after_step(id, &calls, &|id| machines.get(id).map(|machine| &machine.node))?;
         self.send(id);
+        let last =
+            self.machines.get(id).and_then(|machine| machine.node.log.entries().last()).map(|it| it.tx_id);
+        if let Some(last) = last.filter(|_| self.faults.slow_disks && !calls.is_empty()) {
+            let time = self.random.up_to(30);
+            self.schedule(time, Event::Persisted(id.clone(), last));
+        }
         if let Some((from, reason)) = self.machines.get(id).and_then(|machine| machine.node.refused.first()) {
             let details = format!("{id} refuses a message of {from}: {reason:?}");
             return Err(Violation { invariant: "NoRefusal", details });

@@ -18,8 +18,8 @@ fn receive(net: &mut Cluster, message: Message, entries: &[u8]) -> Option<Messag
 
 fn entry(tx_id: TxId) -> Vec<u8> {
     let mut log = MemoryLog::new(payload::decode);
-    log.write(tx_id, false, b"d0").unwrap();
-    log.bytes(SeqNo(0), SeqNo(1)).unwrap()
+    log.write(tx_id, false, b"d0").expect("the payload is known");
+    log.bytes(SeqNo(0), SeqNo(1)).expect("it was written")
 }
 
 #[test]

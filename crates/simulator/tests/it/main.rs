@@ -2,6 +2,7 @@
 
 mod append_entries;
 mod commit_rule;
+mod hostile;
 mod reconfiguration;
 mod regressions;
 mod simulation;

@@ -26,13 +26,15 @@ fn commit_can_wait_for_the_disk() {
     node.start_service();
     node.write(false, &payload::configuration(&["0"])).unwrap();
     node.write(true, b"s").unwrap();
-    for (persisted, commit) in [(1, 0), (2, 2), (9, 2)] {
-        node.step(Input::Persisted(SeqNo(persisted)));
+    for (persisted, commit) in
+        [(TxId::new(2, 1), 0), (TxId::new(1, 2), 0), (TxId::new(2, 9), 0), (TxId::new(2, 2), 2)]
+    {
+        node.step(Input::Persisted(persisted));
         assert_eq!(node.commit(), SeqNo(commit), "{persisted} on disk");
     }
     node.write(true, b"s").unwrap();
     assert_eq!(node.commit(), SeqNo(2), "what is not written yet cannot have been persisted");
-    node.step(Input::Persisted(SeqNo(3)));
+    node.step(Input::Persisted(TxId::new(2, 3)));
     assert_eq!(node.commit(), SeqNo(3));
 }
 
