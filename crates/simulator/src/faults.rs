@@ -18,6 +18,8 @@ pub(crate) struct Faults {
     pub(crate) crashes: bool,
     pub(crate) pauses: bool,
     pub(crate) skewed_clocks: bool,
+    /// Whether clocks jump ahead, which makes nodes stand for election at any moment.
+    pub(crate) clock_jumps: bool,
     pub(crate) reconfigurations: bool,
     pub(crate) hand_overs: bool,
     /// Whether primaries count themselves only once their disk has written.
@@ -39,10 +41,11 @@ impl Faults {
             crashes: random.percent(50),
             pauses: random.percent(40),
             skewed_clocks: random.percent(30),
+            clock_jumps: random.percent(50),
             reconfigurations: random.percent(70),
             hand_overs: random.percent(30),
             slow_disks: random.percent(30),
-            interval_ms: random.between(20, 300),
+            interval_ms: if random.percent(50) { random.between(20, 300) } else { random.between(2, 20) },
         }
     }
 
@@ -60,6 +63,7 @@ impl Faults {
             crashes: false,
             pauses: false,
             skewed_clocks: false,
+            clock_jumps: false,
             reconfigurations: false,
             hand_overs: false,
             interval_ms: 100,

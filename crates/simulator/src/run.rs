@@ -150,10 +150,7 @@ impl Run {
             Event::Fault => {
                 let pause = self.world.random.up_to(2 * self.world.faults.interval_ms);
                 self.world.schedule(pause.max(1), Event::Fault);
-                if !healed {
-                    self.fault();
-                }
-                Ok(())
+                if healed { Ok(()) } else { self.fault() }
             }
         }
     }
@@ -234,10 +231,10 @@ impl Run {
         }
     }
 
-    fn fault(&mut self) {
+    fn fault(&mut self) -> Done {
         let ids: Vec<NodeId> = self.world.alive().map(|(id, _)| id.clone()).collect();
-        let Some(id) = self.world.random.pick(&ids).cloned() else { return };
-        match self.world.random.up_to(5) {
+        let Some(id) = self.world.random.pick(&ids).cloned() else { return Ok(()) };
+        match self.world.random.up_to(7) {
             0 if self.world.faults.partitions => {
                 let sides: Vec<bool> = ids.iter().map(|_| self.world.random.percent(50)).collect();
                 for (one, side) in ids.iter().zip(&sides) {
@@ -270,8 +267,13 @@ impl Run {
                     machine.paused_until = until;
                 }
             }
+            5 | 6 if self.world.faults.clock_jumps => {
+                let jump = self.world.random.up_to(crate::cluster::ELECTION_TIMEOUT_MS);
+                self.world.act(&id, |node| node.tick(jump))?;
+            }
             _ => self.world.cut.clear(),
         }
+        Ok(())
     }
 
     fn heal(&mut self) {

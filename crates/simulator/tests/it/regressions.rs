@@ -32,6 +32,24 @@ fn v1_a_majority_of_the_union_elects_nobody() {
     assert_eq!(leadership(&net, "1"), Leadership::Leader);
 }
 
+/// V1, the other way round: a majority of the newest configuration elects nobody either.
+#[test]
+fn v1_a_majority_of_the_newest_configuration_elects_nobody() {
+    let mut net = Cluster::started(&["0", "1", "2"], false);
+    net.create("3");
+    net.create("4");
+    net.configure("0", &["2", "3", "4"]);
+    net.period("0");
+    net.deliver("0", "2");
+    net.time_out("2");
+    for voter in ["3", "4"] {
+        net.deliver_message(voter, "2", granted(3));
+        assert_eq!(leadership(&net, "2"), Leadership::Candidate, "of 0, 1 and 2 only 2 has voted");
+    }
+    net.deliver_message("1", "2", granted(3));
+    assert_eq!(leadership(&net, "2"), Leadership::Leader);
+}
+
 fn granted(view: u64) -> Message {
     Message::RequestVoteResponse(ccf_consensus::VoteResponse { view: ccf_types::View(view), granted: true })
 }
