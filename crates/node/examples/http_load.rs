@@ -4,6 +4,7 @@
 //! Prints throughput, latency and the CPU time that the worker threads took per request.
 //!
 //! `cargo run --release -p ccf-node --example http_load -- [connections] [pipeline] [seconds] [tls|plain]`
+#![allow(clippy::print_stdout)] // it prints its figures
 
 use ccf_endpoints::{Request, Response};
 use ccf_node::http::{
@@ -40,7 +41,7 @@ impl RequestHandler for Nothing {
 
     fn handle(&self, session: &mut u64, request: Request) -> Outcome {
         *session += 1;
-        assert_eq!(request.body().len(), 39, "the whole body arrives");
+        assert_eq!(request.body().len(), 41, "the whole body arrives");
         let mut response = Response::with_body(200, "application/json", "true");
         response
             .headers
@@ -50,7 +51,7 @@ impl RequestHandler for Nothing {
 }
 
 const REQUEST: &[u8] = b"POST /app/log/private HTTP/1.1\r\nhost: 127.0.0.1:8000\r\n\
-    content-type: application/json\r\ncontent-length: 39\r\n\r\n{\"id\":12345,\"msg\":\"twenty characters..\"}";
+    content-type: application/json\r\ncontent-length: 41\r\n\r\n{\"id\":12345,\"msg\":\"twenty characters...\"}";
 
 const RESPONSE_END: &[u8] = b"\r\n\r\ntrue";
 
@@ -130,7 +131,9 @@ fn client(mut stream: impl Read + Write, pipeline: usize, time: Duration, ready:
         stream.write_all(&batch).expect("sent");
         let mut received = 0;
         while received < length * pipeline {
-            received += stream.read(&mut buffer).expect("received");
+            let read = stream.read(&mut buffer).expect("received");
+            assert_ne!(read, 0, "the server does not close");
+            received += read;
         }
         assert_eq!(received, length * pipeline);
         latencies.push(sent.elapsed());
