@@ -1,4 +1,5 @@
 //! A node whose application is installed by governance, in JavaScript.
+#![forbid(unsafe_code)]
 
 use ccf_node::Application;
 

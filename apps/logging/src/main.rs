@@ -1,4 +1,5 @@
 //! A node with the logging application linked in.
+#![forbid(unsafe_code)]
 
 use ccf_node::Application;
 

@@ -76,7 +76,8 @@ impl VerifiedVirtual {
     /// [`MalformedEvidence`].
     pub fn read(quote: &[u8]) -> Result<VerifiedVirtual, MalformedEvidence> {
         let unverified: Unverified = serde_json::from_slice(quote).map_err(|_| MalformedEvidence::Json)?;
-        let report_data = STANDARD.decode(&unverified.report_data).ok().and_then(|bytes| bytes.try_into().ok());
+        let report_data =
+            STANDARD.decode(&unverified.report_data).ok().and_then(|bytes| bytes.try_into().ok());
         Ok(VerifiedVirtual {
             measurement: unverified.measurement.into_bytes(),
             host_data: unverified.host_data.ok_or(MalformedEvidence::NoHostData)?,

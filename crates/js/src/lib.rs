@@ -9,6 +9,8 @@
 //! of some hundred kilobytes only: interpreters are prepared once per version of the application, and their memory is put
 //! back to that state after each request (`engine`). This crate opens no file but where [`Bundle::read_dir`] is
 //! asked to, and has no logger: lines go to a [`Console`].
+// Forbidden but in `engine`, which says why.
+#![deny(unsafe_code)]
 
 mod access;
 mod app;

@@ -131,10 +131,10 @@ fn maps(c: &mut Criterion) {
         group.sample_size(10);
         group.throughput(Throughput::Elements(size));
         group.bench_function("insert all", |b| {
-            b.iter_batched(|| (), |()| filled(size), BatchSize::PerIteration)
+            b.iter_batched(|| (), |()| filled(size), BatchSize::PerIteration);
         });
         group.bench_function("iterate all", |b| {
-            b.iter(|| map.iter().map(|record| record.value.len()).sum::<usize>())
+            b.iter(|| map.iter().map(|record| record.value.len()).sum::<usize>());
         });
         group.finish();
     }

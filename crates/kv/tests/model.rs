@@ -2,6 +2,7 @@
 //!
 //! The model is a list of whole states, one per position: a transaction reads the state at its position, a
 //! rollback cuts the list, a compaction notes how far hooks must have been called.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that unwraps in vain fails, as it should
 #![allow(missing_docs)]
 
 use ccf_kv::{CommitError, Committed, MapWrites, Refusal, Reserved, SmallBytes, State, Store, Tx, WriteSet};
@@ -168,7 +169,7 @@ impl Harness {
             store.on_local(
                 &name,
                 Arc::new(move |context, _| {
-                    calls.lock().unwrap().push((map.clone(), context.tx_id().seqno.0))
+                    calls.lock().unwrap().push((map.clone(), context.tx_id().seqno.0));
                 }),
             );
         }
@@ -358,7 +359,7 @@ impl Harness {
                 let (next, view, now) = (self.version() + 1, self.view, self.now().tx_id);
                 match running.tx.commit() {
                     Err(CommitError::NotReplicated(refusal)) => {
-                        assert!(refusal == Refusal::ViewChanged && late)
+                        assert!(refusal == Refusal::ViewChanged && late);
                     }
                     Err(error) => assert!(error == CommitError::Conflict && conflicts),
                     Ok(_) if late => panic!("a change of view was not seen"),

@@ -1,5 +1,6 @@
 //! The commit path under a model checker: every run is one schedule of the threads.
 //! `cargo test -p ccf-kv --features shuttle --test shuttle`
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that unwraps in vain fails, as it should
 #![allow(missing_docs)]
 
 use ccf_kv::{CommitError, Committed, Refusal, Store, TypedMap};

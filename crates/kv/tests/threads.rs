@@ -1,5 +1,6 @@
 //! Real threads commit random transactions at once; what each of them read and wrote is checked against one serial
 //! execution in the order of positions.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that unwraps in vain fails, as it should
 #![allow(missing_docs)]
 
 use ccf_kv::{CommitError, Committed, SmallBytes, State, Store};
@@ -26,6 +27,7 @@ struct Trace {
     read_at: u64,
     /// Its own position, if it wrote.
     seqno: Option<u64>,
+    #[expect(clippy::type_complexity, reason = "key and what was read")]
     reads: Vec<((usize, u8), Option<Vec<u8>>)>,
     /// Whole maps read.
     scans: Vec<(usize, BTreeMap<u8, Vec<u8>>)>,

@@ -80,7 +80,7 @@ impl Hooked {
         let seqno = context.tx_id().seqno;
         match self.own_secret(value) {
             Ok(Some(raw)) => {
-                context.set_context(Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno))))
+                context.set_context(Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno))));
             }
             Ok(None) => {}
             Err(reason) => {

@@ -141,7 +141,7 @@ impl Arena {
     /// is free when an image is taken stays unused as long as the image lives: then it need not be copied.
     fn take_free_blocks(&mut self) -> Vec<(usize, usize, usize)> {
         let mut blocks = Vec::new();
-        for class in 0..CLASSES {
+        for (class, &class_bytes) in SIZES.iter().enumerate() {
             let mut at = std::mem::replace(&mut self.cursor.free[class], ptr::null_mut());
             while !at.is_null() {
                 let block = at.addr() - HEADER;
@@ -150,7 +150,7 @@ impl Arena {
                     .iter()
                     .position(|c| (c.addr().get()..c.addr().get() + CHUNK_BYTES).contains(&block));
                 if let Some(chunk) = chunk {
-                    blocks.push((chunk, block - self.chunks[chunk].addr().get(), SIZES[class]));
+                    blocks.push((chunk, block - self.chunks[chunk].addr().get(), class_bytes));
                 }
                 // SAFETY: a free block's payload holds the link to the next one.
                 at = unsafe { at.cast::<FreeLink>().read() };
@@ -173,7 +173,7 @@ impl Arena {
         for (chunk, at, bytes) in &image.live {
             // SAFETY: the stretch was read from this place, and chunks of the image are not freed.
             unsafe {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), self.chunks[*chunk].as_ptr().add(*at), bytes.len())
+                ptr::copy_nonoverlapping(bytes.as_ptr(), self.chunks[*chunk].as_ptr().add(*at), bytes.len());
             };
         }
         for (block, bytes) in self.large.iter().zip(&image.large) {

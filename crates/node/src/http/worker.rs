@@ -17,6 +17,9 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
+/// Stack of a worker: scripts may use one MiB of it, and what runs below them takes its share.
+const STACK_BYTES: usize = 4 << 20;
+
 /// What the rest of the server tells a worker.
 pub(crate) enum ToWorker {
     /// Serve this connection.
@@ -45,7 +48,8 @@ pub(crate) fn start<H: RequestHandler>(
     inbox: UnboundedReceiver<ToWorker>,
 ) -> io::Result<thread::JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+    let thread = thread::Builder::new().name(format!("worker-{index}")).stack_size(STACK_BYTES);
+    thread.spawn(move || {
         let sessions = LocalSet::new();
         sessions.block_on(&runtime, run(index, handler, idle_timeout, inbox));
         // Sessions that did not end in time are dropped here.

@@ -1,4 +1,5 @@
 //! The HTTP server over loopback sockets, with real TLS.
+#![allow(clippy::unwrap_used, clippy::panic)] // a test that unwraps in vain fails, as it should
 
 mod http1;
 mod http2;

@@ -24,7 +24,7 @@ use std::{
 
 /// Answers with what it was asked, and does as the path says.
 #[derive(Default)]
-pub struct Echo {
+pub(crate) struct Echo {
     pub batches: AtomicUsize,
     pub requests: AtomicUsize,
     pub connections: Mutex<Vec<ConnectionInfo>>,
@@ -77,7 +77,7 @@ impl RequestHandler for Echo {
 
 impl Echo {
     /// Lets the requests at `/wait` go on, as soon as there are this many.
-    pub fn release(&self, count: usize) {
+    pub(crate) fn release(&self, count: usize) {
         until(|| self.waiting.lock().unwrap().len() >= count);
         for go in self.waiting.lock().unwrap().drain(..) {
             let _ = go.send(());
@@ -86,7 +86,7 @@ impl Echo {
 }
 
 /// Waits for a condition; fails the test if it does not come true.
-pub fn until(condition: impl Fn() -> bool) {
+pub(crate) fn until(condition: impl Fn() -> bool) {
     for _ in 0..2000 {
         if condition() {
             return;
@@ -97,20 +97,20 @@ pub fn until(condition: impl Fn() -> bool) {
 }
 
 /// A running server with one interface.
-pub struct Running {
+pub(crate) struct Running {
     pub echo: Arc<Echo>,
     pub server: Server,
     pub address: SocketAddr,
 }
 
 /// Starts a server; with a certificate if the interface wants one.
-pub fn start(change: impl FnOnce(&mut InterfaceSettings, &mut ServerSettings)) -> Running {
+pub(crate) fn start(change: impl FnOnce(&mut InterfaceSettings, &mut ServerSettings)) -> Running {
     let running = start_without_certificate(change);
     running.server.set_certificate(Authority::Service, &identity(&rcgen::PKCS_ECDSA_P384_SHA384)).unwrap();
     running
 }
 
-pub fn start_without_certificate(
+pub(crate) fn start_without_certificate(
     change: impl FnOnce(&mut InterfaceSettings, &mut ServerSettings),
 ) -> Running {
     let mut interface = InterfaceSettings::new("main");
@@ -124,27 +124,27 @@ pub fn start_without_certificate(
 }
 
 /// Plain HTTP on the interface.
-pub fn plain(interface: &mut InterfaceSettings, _: &mut ServerSettings) {
+pub(crate) fn plain(interface: &mut InterfaceSettings, _: &mut ServerSettings) {
     interface.authority = Authority::Unsecured;
 }
 
 /// PEM of a self-signed certificate and its key.
-pub fn certificate(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
+pub(crate) fn certificate(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, String) {
     let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
     let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
-pub fn identity(algorithm: &'static rcgen::SignatureAlgorithm) -> TlsIdentity {
+pub(crate) fn identity(algorithm: &'static rcgen::SignatureAlgorithm) -> TlsIdentity {
     let (certificate, key) = certificate(algorithm);
     TlsIdentity::from_pem(&certificate, &key).unwrap()
 }
 
-pub type Tls = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// How a client greets.
 #[derive(Clone)]
-pub struct Hello {
+pub(crate) struct Hello {
     pub versions: &'static [&'static SupportedProtocolVersion],
     pub alpn: Vec<Vec<u8>>,
     pub certificate: Option<(String, String)>,
@@ -157,7 +157,7 @@ impl Default for Hello {
 }
 
 impl Hello {
-    pub fn config(&self) -> ClientConfig {
+    pub(crate) fn config(&self) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(self.versions)
             .unwrap()
@@ -176,18 +176,18 @@ impl Hello {
         config
     }
 
-    pub fn connect(&self, address: SocketAddr) -> Tls {
+    pub(crate) fn connect(&self, address: SocketAddr) -> Tls {
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(Arc::new(self.config()), name).unwrap();
         StreamOwned::new(connection, tcp(address))
     }
 }
 
-pub fn tls(address: SocketAddr) -> Tls {
+pub(crate) fn tls(address: SocketAddr) -> Tls {
     Hello::default().connect(address)
 }
 
-pub fn tcp(address: SocketAddr) -> TcpStream {
+pub(crate) fn tcp(address: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -195,7 +195,7 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
 }
 
 /// Reads one answer with a body of the length it says.
-pub fn answer(stream: &mut impl Read) -> io::Result<String> {
+pub(crate) fn answer(stream: &mut impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") {
@@ -213,13 +213,13 @@ pub fn answer(stream: &mut impl Read) -> io::Result<String> {
 }
 
 /// Sends bytes and reads one answer.
-pub fn ask(stream: &mut (impl Read + Write), request: &str) -> String {
+pub(crate) fn ask(stream: &mut (impl Read + Write), request: &str) -> String {
     stream.write_all(request.as_bytes()).unwrap();
     answer(stream).unwrap()
 }
 
 /// Whether the server has closed; anything else it sends fails the test.
-pub fn is_closed(stream: &mut impl Read) -> bool {
+pub(crate) fn is_closed(stream: &mut impl Read) -> bool {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Ok(_) => {}
@@ -234,7 +234,7 @@ pub fn is_closed(stream: &mut impl Read) -> bool {
 }
 
 /// The protocol version a session was opened with.
-pub fn versions(echo: &Echo) -> Vec<HttpVersion> {
+pub(crate) fn versions(echo: &Echo) -> Vec<HttpVersion> {
     echo.connections.lock().unwrap().iter().map(|c| c.http_version).collect()
 }
 
