@@ -49,7 +49,8 @@ impl<'a> Driver<'a> {
         for call in node.log.take_calls() {
             let lines = match call {
                 LogCall::Append(tx_id) => {
-                    let data = node.log.get(tx_id.seqno).map(|entry| entry.data()).unwrap_or_default();
+                    let data =
+                        node.log.get(tx_id.seqno).map(ccf_simulator::StoredEntry::data).unwrap_or_default();
                     let (size, head) = (data.len(), head(data));
                     vec![format!("[ledger] appending: {tx_id}=[{size} bytes] {head}")]
                 }

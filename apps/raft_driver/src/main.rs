@@ -9,7 +9,7 @@ use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let trace = !arguments.first().is_some_and(|first| first == "--no-trace");
+    let trace = arguments.first().is_none_or(|first| first != "--no-trace");
     if !trace {
         arguments.remove(0);
     }

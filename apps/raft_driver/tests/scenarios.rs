@@ -53,14 +53,14 @@ fn check_trace(name: &str, text: &str, functions: &mut BTreeSet<String>) {
     let mut clock = 0;
     let mut previous = std::collections::BTreeMap::<String, String>::new();
     for line in text.lines().filter(|line| line.starts_with('{')) {
-        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let event: serde_json::Value = serde_json::from_str(line).expect("events are JSON");
         assert_eq!(event["tag"], "raft_trace");
         let Some(message) = event.get("msg") else { continue };
-        let now: u64 = event["h_ts"].as_str().unwrap().parse().unwrap();
+        let now: u64 = event["h_ts"].as_str().and_then(|text| text.parse().ok()).expect("a decimal string");
         assert!(now > clock, "{name}: {line}");
         clock = now;
-        let function = message["function"].as_str().unwrap().to_owned();
-        let node = message["state"]["node_id"].as_str().unwrap().to_owned();
+        let function = message["function"].as_str().expect("a name").to_owned();
+        let node = message["state"]["node_id"].as_str().expect("a name").to_owned();
         if function == "add_configuration" {
             let before = previous.get(&node).map(String::as_str);
             assert!(matches!(before, Some("replicate" | "execute_append_entries_sync")), "{name}: {line}");

@@ -357,7 +357,7 @@ impl Run {
 }
 
 /// Nodes whose retirement is committed and that no entry calls removable yet.
-fn to_be_cleaned(node: &Node) -> Vec<NodeId> {
+pub(crate) fn to_be_cleaned(node: &Node) -> Vec<NodeId> {
     let reconfigurations: BTreeMap<_, _> = node.log.reconfigurations();
     let committed: Vec<_> = reconfigurations.range(..=node.commit()).map(|(_, nodes)| nodes).collect();
     let Some(newest) = committed.last() else { return Vec::new() };

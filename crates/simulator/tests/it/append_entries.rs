@@ -80,11 +80,26 @@ fn lies_are_refused_without_harm() {
     assert_eq!(net.node("1").replica.last(), TxId::new(2, 5));
 }
 
+/// A suffix is dropped once in a view: no correct primary needs more, and each drop costs.
+#[test]
+fn a_second_conflict_in_one_view_is_refused() {
+    let mut net = Cluster::started(&["0", "1", "2"], true);
+    let mut send = |view, of| {
+        let (previous, last) = (TxId::new(2, 4), TxId::new(of, 5));
+        receive(&mut net, append(previous, last, view, 4), &entry(last));
+        (net.node("1").replica.last(), net.node_mut("1").refused.pop().map(|(_, reason)| reason))
+    };
+    assert_eq!(send(3, 3), (TxId::new(3, 5), None));
+    assert_eq!(send(4, 2), (TxId::new(2, 5), None), "the first conflict of view 4");
+    assert_eq!(send(4, 3), (TxId::new(2, 5), Some(Refusal::SecondConflict)));
+    assert_eq!(send(5, 3), (TxId::new(3, 5), None));
+}
+
 #[test]
 fn a_peer_far_behind_is_brought_up_at_its_own_pace() {
     let mut net = Cluster::started(&["0"], true);
     for _ in 0..10_000 {
-        net.data("0");
+        net.node_mut("0").write(false, &[b'd'; 1000]).expect("it is primary");
     }
     net.sign("0");
     net.create("1");
