@@ -82,6 +82,7 @@ impl<'a> Driver<'a> {
             ticking_from_start: true,
             batching: Batching::Reference,
             send_at_signature: false,
+            send_at_commit: false,
             wait_for_disk: false,
             seed: self.nodes.len() as u64,
             trace: self.output.is_tracing(),

@@ -44,6 +44,8 @@ pub struct Settings {
     pub batching: Batching,
     /// Whether a signature is sent at once instead of at the next period.
     pub send_at_signature: bool,
+    /// Whether backups are told of a commit at once instead of at the next period.
+    pub send_at_commit: bool,
     /// Whether this node's own vote for a commit waits for [`Input::Persisted`].
     pub wait_for_disk: bool,
     /// Decides the random part of timers; different on every node.
@@ -61,6 +63,7 @@ impl Default for Settings {
             ticking_from_start: false,
             batching: Batching::Average,
             send_at_signature: true,
+            send_at_commit: true,
             wait_for_disk: false,
             seed: 0,
             trace: false,

@@ -59,6 +59,7 @@ impl Cluster {
             ticking_from_start: true,
             batching: Batching::Average,
             send_at_signature: false,
+            send_at_commit: false,
             wait_for_disk: false,
             seed: self.nodes.len() as u64,
             trace: false,

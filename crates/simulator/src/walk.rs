@@ -125,6 +125,7 @@ impl Walk {
             ticking_from_start: false,
             batching: if self.random.percent(50) { Batching::Average } else { Batching::Reference },
             send_at_signature: self.random.percent(50),
+            send_at_commit: self.random.percent(50),
             wait_for_disk: false,
             seed: self.random.next(),
             trace: false,

@@ -94,6 +94,7 @@ impl World {
             ticking_from_start: false,
             batching: if self.random.percent(50) { Batching::Average } else { Batching::Reference },
             send_at_signature: self.random.percent(50),
+            send_at_commit: self.random.percent(50),
             wait_for_disk: self.faults.slow_disks,
             seed: self.random.next(),
             trace: false,

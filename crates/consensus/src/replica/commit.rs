@@ -18,6 +18,9 @@ impl Replica {
         assert!(agreed <= self.last, "majorities have no more than the primary");
         if let Some(to) = self.highest_committable(agreed).filter(|to| self.view_at(*to) == self.view) {
             self.commit(to, host);
+            if self.settings.send_at_commit && self.leadership == Leadership::Leader {
+                self.send_to_all(host);
+            }
         }
     }
 

@@ -44,3 +44,43 @@ fn writes_are_refused_unless_primary() {
     assert!(net.node_mut("1").write(false, &payload::data(1)).is_err());
     assert_eq!(net.node("1").log.last(), SeqNo(4));
 }
+
+#[test]
+fn with_the_usual_settings_a_commit_takes_one_round_trip_and_backups_learn_it_in_half_another() {
+    let mut nodes: Vec<Node> = ["0", "1", "2"]
+        .map(|id| Node::new(NodeId::from_text(id), Settings::default(), payload::decode))
+        .into();
+    nodes[0].start_service();
+    nodes[0].write(false, &payload::configuration(&["0"])).unwrap();
+    nodes[0].write(true, b"s").unwrap();
+    nodes[0].write(false, &payload::configuration(&["0", "1", "2"])).unwrap();
+    nodes[0].tick(100);
+    // One exchange: everything queued is delivered, no time passes.
+    let exchange = |nodes: &mut Vec<Node>| {
+        for from in 0..3 {
+            for (to, message) in std::mem::take(&mut nodes[from].outbox) {
+                let entries = nodes[from].entries_of(&message).unwrap();
+                let sender = nodes[from].replica.id().clone();
+                let to = nodes.iter().position(|node| *node.replica.id() == to).unwrap();
+                nodes[to].receive(&sender, message, &entries);
+            }
+        }
+    };
+    for _ in 0..3 {
+        exchange(&mut nodes);
+        nodes[0].tick(100);
+    }
+    let last = nodes[0].write(true, b"s").unwrap();
+    nodes[0].tick(100);
+    for _ in 0..3 {
+        exchange(&mut nodes);
+    }
+    let next = nodes[0].write(true, b"s").unwrap();
+    assert_eq!(nodes[0].replica.committed(), last);
+    for _ in 0..2 {
+        exchange(&mut nodes); // there and back; answers of the same exchange arrive in it
+    }
+    for node in &nodes {
+        assert_eq!(node.replica.committed(), next, "{}", node.replica.id());
+    }
+}
