@@ -48,6 +48,29 @@ fn scenarios_end_as_they_say() {
     }
 }
 
+/// A service begins with these events, once an entry that adds a configuration is merged with it: what the preprocessing of
+/// trace validation expects.
+#[test]
+fn traces_begin_with_the_bootstrap() {
+    let mut output = Output::new(true);
+    run("start_node,0\nemit_signature,2\n", &mut output).expect("it is a good scenario");
+    let mut events: Vec<serde_json::Value> = Vec::new();
+    for line in output.text().lines().filter(|line| line.starts_with('{')) {
+        let event: serde_json::Value = serde_json::from_str(line).expect("events are JSON");
+        let Some(message) = event.get("msg") else { continue };
+        if message["function"] == "add_configuration" {
+            assert_eq!(events.pop().expect("an entry before it")["function"], "replicate");
+        }
+        events.push(message.clone());
+    }
+    let functions: Vec<_> = events.iter().take(4).map(|event| event["function"].clone()).collect();
+    assert_eq!(functions, ["become_leader", "add_configuration", "replicate", "commit"]);
+    assert_eq!(events[1]["args"]["configuration"]["nodes"], serde_json::json!({ "0": { "address": ":" } }));
+    assert_eq!(events[2]["globally_committable"], true);
+    assert_eq!(events[3]["args"]["idx"], 2);
+    assert_eq!(events[3]["state"]["committable_indices"], serde_json::json!([2]));
+}
+
 /// Every event has a state and a clock that increases, and configurations are added right after their entry.
 fn check_trace(name: &str, text: &str, functions: &mut BTreeSet<String>) {
     let mut clock = 0;

@@ -76,10 +76,7 @@ impl Liar {
             };
             let (committable, data) = match self.up_to(6) {
                 0 | 1 => (true, b"s".to_vec()),
-                2 => (
-                    false,
-                    payload::configuration(&[["0", "1", "2", "3"][usize::try_from(self.up_to(3)).unwrap()]]),
-                ),
+                2 => (false, payload::configuration(&[&self.up_to(3).to_string()])),
                 3 => (false, payload::retired_committed(&["2"])),
                 _ => (false, payload::data(1)),
             };
