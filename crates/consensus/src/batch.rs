@@ -1,11 +1,14 @@
 //! How many entries go into one message (section 3).
 
-use crate::limits::{APPEND_ENTRIES_BYTES, APPEND_ENTRIES_FIRST, APPEND_ENTRIES_MAX};
+use crate::limits::{
+    APPEND_ENTRIES_BYTES, APPEND_ENTRIES_FIRST, APPEND_ENTRIES_MAX, APPEND_ENTRIES_REFERENCE,
+};
 
 /// Which rule decides the number of entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Batching {
-    /// As many as make about [`APPEND_ENTRIES_BYTES`] at the recent average size.
+    /// As many as make about [`APPEND_ENTRIES_BYTES`]: by [`crate::Log::last_fitting`], and by the average size of what was
+    /// written lately.
     #[default]
     Average,
     /// The slow moving average of CCF: for scenario files, which count messages.
@@ -20,11 +23,13 @@ pub(crate) struct Batch {
     entries: u64,
     sum: u64,
     size: u64,
+    /// The moving average of sizes, times 16.
+    average: u64,
 }
 
 impl Batch {
     pub(crate) fn new(rule: Batching) -> Batch {
-        Batch { rule, bytes: 0, entries: 0, sum: 0, size: APPEND_ENTRIES_FIRST }
+        Batch { rule, bytes: 0, entries: 0, sum: 0, size: APPEND_ENTRIES_FIRST, average: 0 }
     }
 
     /// The number of entries a message may have, at least 1.
@@ -36,6 +41,8 @@ impl Batch {
     pub(crate) fn add(&mut self, size: u32) -> bool {
         self.bytes += u64::from(size);
         self.entries += 1;
+        let size = u64::from(size);
+        self.average = if self.average == 0 { 16 * size } else { self.average - self.average / 16 + size };
         let full = self.bytes >= APPEND_ENTRIES_BYTES;
         if full {
             self.recompute();
@@ -47,11 +54,11 @@ impl Batch {
     /// Follows the sizes seen; called at every period.
     pub(crate) fn recompute(&mut self) {
         let average = self.bytes.checked_div(self.entries);
-        let fitting = |average| APPEND_ENTRIES_BYTES.checked_div(average).unwrap_or(APPEND_ENTRIES_MAX);
+        let fitting = |average| APPEND_ENTRIES_BYTES.checked_div(average).unwrap_or(APPEND_ENTRIES_REFERENCE);
         match self.rule {
             Batching::Average => {
-                if let Some(average) = average {
-                    self.size = fitting(average).clamp(1, APPEND_ENTRIES_MAX);
+                if self.average > 0 {
+                    self.size = fitting((self.average / 16).max(1)).clamp(1, APPEND_ENTRIES_MAX);
                 }
             }
             Batching::Reference => {
@@ -90,9 +97,15 @@ mod tests {
         assert!(!batch.add(200));
         batch.recompute();
         assert_eq!(batch.size(), 100);
-        assert!(batch.add(50_000));
-        batch.add(40_000);
+        for _ in 0..100 {
+            batch.add(40_000);
+        }
         batch.recompute();
         assert_eq!(batch.size(), 1);
+        for _ in 0..3 {
+            batch.add(1);
+        }
+        batch.recompute();
+        assert_eq!(batch.size(), 1, "a few small entries do not make a message of thousands of large ones");
     }
 }

@@ -8,7 +8,10 @@ pub const VIEW_MAX: u64 = 1 << 24;
 pub const APPEND_ENTRIES_BYTES: u64 = 20_000;
 
 /// The most entries in one message.
-pub const APPEND_ENTRIES_MAX: u64 = 10_000;
+pub const APPEND_ENTRIES_MAX: u64 = 2_000;
+
+/// The most entries in one message by CCF's own rule, for scenario files.
+pub(crate) const APPEND_ENTRIES_REFERENCE: u64 = 10_000;
 
 /// The entries of a message before any size is known.
 pub const APPEND_ENTRIES_FIRST: u64 = 20;

@@ -23,6 +23,13 @@ pub trait Log {
     /// Everything up to `to` is committed. Returns the nodes whose `retired_committed` became committed by this.
     fn compact(&mut self, to: SeqNo) -> Vec<NodeId>;
 
+    /// The last of `first ..= last` that fits into a message of about `bytes` with all before it; at least `first`. A
+    /// ledger that knows the sizes of its entries should say so: old entries may be far larger than recent ones.
+    fn last_fitting(&self, first: SeqNo, last: SeqNo, bytes: u64) -> SeqNo {
+        let _ = (first, bytes);
+        last
+    }
+
     /// Entries written from now on are of this view; nothing has to be dropped.
     fn set_view(&mut self, view: View);
 }

@@ -192,6 +192,18 @@ impl Log for MemoryLog {
         removed
     }
 
+    fn last_fitting(&self, first: SeqNo, last: SeqNo, bytes: u64) -> SeqNo {
+        let (mut at, mut size) = (first, 0);
+        while at <= last {
+            size += self.get(at).map_or(0, |entry| entry.bytes.len() as u64);
+            if size > bytes {
+                return at.previous().max(first);
+            }
+            at = at.next();
+        }
+        last
+    }
+
     fn set_view(&mut self, view: View) {
         self.calls.push(LogCall::SetView(view));
     }

@@ -2,7 +2,8 @@
 
 use super::{Host, Leadership, Replica};
 use crate::{
-    limits::IN_FLIGHT_MESSAGES_MAX,
+    batch::Batching,
+    limits::{APPEND_ENTRIES_BYTES, IN_FLIGHT_MESSAGES_MAX},
     log::{LocalEntry, Log},
     message::{AppendEntries, AppendEntriesResponse, Message},
     output::{Output, Refusal},
@@ -78,7 +79,7 @@ impl Replica {
         }
         let mut next = start;
         loop {
-            let end = self.end_of_message(next);
+            let end = self.end_of_message(next, host);
             self.send_range(to, next, end, host);
             if end >= self.last || self.is_behind(to) {
                 return;
@@ -92,10 +93,14 @@ impl Replica {
         self.peers.get(id).is_none_or(|peer| peer.in_flight >= IN_FLIGHT_MESSAGES_MAX)
     }
 
-    fn end_of_message(&self, start: SeqNo) -> SeqNo {
+    fn end_of_message(&self, start: SeqNo, host: &Host<'_>) -> SeqNo {
         let end_of_view = self.history.end_of(self.view_at(start)).unwrap_or(self.last);
         let most = SeqNo(start.0.saturating_add(self.batch.size() - 1));
-        most.min(end_of_view).min(self.last)
+        let end = most.min(end_of_view).min(self.last);
+        if self.settings.batching == Batching::Reference || end <= start {
+            return end;
+        }
+        host.log.last_fitting(start, end, APPEND_ENTRIES_BYTES).clamp(start, end)
     }
 
     fn send_range(&mut self, to: &NodeId, start: SeqNo, end: SeqNo, host: &mut Host<'_>) {
