@@ -450,8 +450,11 @@ impl Config {
             .map_err(|e| ConfigError::NotJson { path: path.into(), reason: e.to_string() })?;
         let invalid =
             |context: String, message: String| ConfigError::Invalid { path: path.into(), context, message };
-        let config: Config = serde_path_to_error::deserialize(value)
-            .map_err(|e| invalid(format!("<root>.{}", e.path()), e.inner().to_string()))?;
+        let config: Config = serde_path_to_error::deserialize(value).map_err(|e| {
+            let path = e.path().to_string();
+            let context = if path == "." { "<root>".to_owned() } else { format!("<root>.{path}") };
+            invalid(context, e.inner().to_string())
+        })?;
         config.check().map_err(|(context, message)| invalid(format!("<root>.{context}"), message))?;
         Ok(config)
     }

@@ -1,8 +1,9 @@
 //! The endpoints under `/node` (node specification, section 13): one file per group.
 //!
-//! Present: those that need no peers. Absent until joining, snapshots and recovery land: `/join`, `/snapshot`,
-//! `/ledger_chunk`, `/jwt_keys/refresh`, removal of nodes.
+//! Present: those that need no peers. Not there until joining, snapshots and JWT land: `/join`, `/jwt_keys/refresh`; the
+//! endpoints for snapshots and ledger chunks say that they are not available.
 
+mod absent;
 mod attestation;
 mod consensus;
 mod network;
@@ -40,6 +41,7 @@ pub(crate) fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Resul
         .chain(network::endpoints(&shared))
         .chain(attestation::endpoints(&shared))
         .chain(consensus::endpoints(&shared))
+        .chain(absent::endpoints(&shared))
     {
         registry.install(definition)?;
     }

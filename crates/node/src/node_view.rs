@@ -130,7 +130,13 @@ impl NodeView for RunningNode {
     }
 
     fn view_history(&self, since: View) -> Vec<TxId> {
-        self.status.term().history.iter().filter(|start| start.view >= since).copied().collect()
+        let term = self.status.term();
+        // A view without entries shows the start of the next one that has some.
+        let starts =
+            |view: u64| term.history.iter().find(|start| start.view.0 >= view).map(|start| start.seqno);
+        (since.0.max(1)..=term.view.0)
+            .filter_map(|view| Some(TxId { view: View(view), seqno: starts(view)? }))
+            .collect()
     }
 
     fn is_open(&self, frontend: Frontend) -> bool {

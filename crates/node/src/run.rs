@@ -136,6 +136,7 @@ fn stop(service: RunningService) {
     tracing::info!("Enclave stopped successfully. Stopping host...");
     tracing::info!("Host stopped successfully");
     tracing::info!("Exited event loop");
+    tracing::info!("Ran an extra 0 cleanup iteration(s)");
 }
 
 fn read_config(path: &Path, patience: Duration) -> Result<(Config, String), Exit> {
@@ -143,8 +144,17 @@ fn read_config(path: &Path, patience: Duration) -> Result<(Config, String), Exit
     let name = path.display().to_string();
     loop {
         // A missing file is an empty one: it may still be written.
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        match Config::parse(&name, &text) {
+        let (text, unreadable) = match std::fs::read_to_string(path) {
+            Ok(text) => (text, None),
+            Err(error) => (String::new(), Some(error)),
+        };
+        let parsed = Config::parse(&name, &text).map_err(|error| match (error, &unreadable) {
+            (ConfigError::NotJson { path, .. }, Some(cause)) => {
+                ConfigError::NotJson { path, reason: cause.to_string() }
+            }
+            (error, _) => error,
+        });
+        match parsed {
             Ok(config) => return Ok((config, text)),
             Err(ConfigError::NotJson { .. }) if began.elapsed() < patience => {
                 std::thread::sleep(CONFIG_PAUSE);

@@ -57,7 +57,7 @@ pub(crate) enum StartError {
     Ledger(#[from] FileError),
     /// The ledger directories are not as a new service needs them.
     #[error("{0}")]
-    NotFresh(FileError),
+    NotFresh(String),
     /// Keys and certificates.
     #[error("{0}")]
     Identity(#[from] IdentityError),
@@ -70,6 +70,12 @@ pub(crate) enum StartError {
     /// No random bytes.
     #[error("{0}")]
     Random(#[from] RandomError),
+    /// The constitution.
+    #[error("the constitution cannot be used: {0}")]
+    Constitution(String),
+    /// Nobody could govern the service.
+    #[error("command.start.members names no member: nobody could open or govern the service")]
+    NoMembers,
     /// The first transaction.
     #[error("the first transaction was refused: {0}")]
     Commit(#[from] CommitError),
@@ -129,11 +135,44 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
         .map(|path| output_files::read_text(path))
         .collect::<Result<Vec<_>, _>>()?;
     let constitution = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+    ccf_js::check_constitution(&constitution).map_err(StartError::Constitution)?;
+    if members.is_empty() {
+        return Err(StartError::NoMembers);
+    }
     let node_data = config.node_data_json_file.as_deref().map(read_json).transpose()?.flatten();
     let service_data = config.service_data_json_file.as_deref().map(read_json).transpose()?.flatten();
     require_fresh(&config.ledger.directory, &config.ledger.read_only_directories)
-        .map_err(StartError::NotFresh)?;
+        .map_err(|error| not_fresh(config, &error))?;
     Ok(Prepared { members, constitution, node_data, service_data })
+}
+
+/// The refusal in the words that operators' tools look for (node specification, section 4).
+fn not_fresh(config: &Config, error: &FileError) -> StartError {
+    let FileError::NotEmpty(directory) = error else {
+        return StartError::NotFresh(error.to_string());
+    };
+    let shown = directory.display();
+    StartError::NotFresh(if *directory == config.ledger.directory {
+        format!("On start, ledger directory should not exist or be empty ({shown})")
+    } else {
+        format!("On start, read-only ledger directories should not exist or be empty ({shown})")
+    })
+}
+
+/// Directories that exist while a node runs, used or not (node specification, section 1.3).
+fn make_directories(config: &Config) -> Result<(), StartError> {
+    let unwritable = |path: &Path| {
+        let path = path.to_owned();
+        move |reason| FileProblem::Unwritable { path, reason }
+    };
+    let snapshots = &config.snapshots.directory;
+    std::fs::create_dir_all(snapshots).map_err(unwritable(snapshots))?;
+    let index = Path::new(".index");
+    if index.exists() {
+        std::fs::remove_dir_all(index).map_err(unwritable(index))?;
+    }
+    std::fs::create_dir(index).map_err(unwritable(index))?;
+    Ok(())
 }
 
 fn read_member(member: &StartMember) -> Result<NewMember, StartError> {
@@ -204,6 +243,7 @@ pub(crate) fn start(
     let mut notices: Vec<Notice> = Vec::new();
     let writer =
         LedgerWriter::open(&config.ledger.directory, &config.ledger.read_only_directories, &mut notices)?;
+    make_directories(config)?;
     let mut bound = interfaces::bind(config)?;
     output_files::write_node_address(&config.output_files.node_to_node_address_file, &bound.node_address())?;
     output_files::write_rpc_addresses(&config.output_files.rpc_addresses_file, &bound.rpc_addresses())?;

@@ -1,15 +1,19 @@
 //! The folders a sandbox writes: one per node, and `sandbox_common` with what people need.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
 /// In each of our folders, so that nothing of anybody else is ever replaced.
 const MARKER: &str = ".ccf-sandbox";
 
+/// In the workspace itself; locked while a sandbox runs in it.
+const LOCK: &str = ".ccf-sandbox-lock";
+
 /// The folders of a sandbox, freshly made.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Workspace {
     /// Keys and certificates for people.
     pub common: PathBuf,
@@ -17,6 +21,8 @@ pub struct Workspace {
     pub nodes: Vec<PathBuf>,
     /// Whether an earlier sandbox's folders were replaced.
     pub replaced: bool,
+    /// Held as long as the sandbox runs.
+    _lock: File,
 }
 
 impl Workspace {
@@ -29,13 +35,32 @@ impl Workspace {
             Ok(root) => root,
             Err(e) => return Err(format!("cannot make the folder {}: {e}", root.display())),
         };
-        let mut workspace =
-            Workspace { common: root.join("sandbox_common"), nodes: Vec::new(), replaced: false };
+        let mut workspace = Workspace {
+            common: root.join("sandbox_common"),
+            nodes: Vec::new(),
+            replaced: false,
+            _lock: lock(&root)?,
+        };
         workspace.nodes = (0..nodes).map(|index| root.join(format!("sandbox_{index}"))).collect();
         for folder in std::iter::once(&workspace.common).chain(&workspace.nodes) {
             workspace.replaced |= make(folder)?;
         }
         Ok(workspace)
+    }
+}
+
+/// Takes the workspace for this process: a second sandbox must not replace the folders of a running one.
+fn lock(root: &Path) -> Result<File, String> {
+    let path = root.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| format!("cannot open {}: {e}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(format!(
+            "a sandbox is still running in {}; stop it, or choose another folder with --workspace",
+            root.display()
+        )),
+        Err(TryLockError::Error(e)) => Err(format!("cannot lock {}: {e}", path.display())),
     }
 }
 
@@ -68,6 +93,10 @@ mod tests {
         let first = Workspace::create(&path, 1).unwrap();
         assert!(!first.replaced);
         fs::write(first.common.join("user0_cert.pem"), "x").unwrap();
+        let running = Workspace::create(&path, 1).unwrap_err();
+        assert!(running.contains("still running"), "{running}");
+        assert!(first.common.join("user0_cert.pem").exists());
+        drop(first);
         let second = Workspace::create(&path, 1).unwrap();
         assert!(second.replaced);
         assert!(!second.common.join("user0_cert.pem").exists());

@@ -26,8 +26,9 @@ pub(super) fn check(headers: &Headers) -> Result<(), ErrorResponse> {
     if matched {
         return Ok(());
     }
-    let message =
-        format!("No supported content type in accept header: {text}\nOnly application/json is supported");
+    let message = format!(
+        "No supported content type in accept header: {text}\nOnly application/json is currently supported"
+    );
     Err(ErrorResponse::new(ErrorCode::UnsupportedContentType, message))
 }
 

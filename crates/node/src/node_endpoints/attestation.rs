@@ -1,7 +1,7 @@
 //! Attestation evidence of nodes (node specification, section 13.5).
 
-use super::{Shared, local};
-use ccf_endpoints::{EndpointDefinition, ErrorResponse, Method};
+use super::Shared;
+use ccf_endpoints::{EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method};
 use ccf_governance::tables::{
     self,
     base64::Base64,
@@ -54,9 +54,13 @@ impl Quote {
 pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
     let own = |path: &str| {
         let facts = shared.facts.clone();
-        local(Method::Get, path, move |ctx| {
+        EndpointDefinition::read_only(Method::Get, path, move |ctx| {
+            if !ctx.tx.ro(&tables::NODES).has(&facts.node_id)? {
+                return Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "Could not find node quote."));
+            }
             ctx.respond_json(&Quote::of(facts.node_id.clone(), &facts.quote, facts.measurement.clone()))
         })
+        .forwarding(ForwardingRequired::Never)
         .output::<Quote>()
         .summary("Attestation evidence of this node")
     };

@@ -1,0 +1,82 @@
+//! Endpoints whose subject this version does not have yet, answered as a node answers that has none of it: no
+//! indexing, no historical cache, no refreshed keys, no files to download.
+
+use super::{Shared, local};
+use ccf_endpoints::{EndpointDefinition, ErrorCode, ErrorResponse, Method, OperatorFeature};
+use ccf_governance::tables::{self, node::NodeStatus};
+use ccf_js::{Console, JsApp};
+use ccf_types::NodeId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Serialize, JsonSchema)]
+struct JwtRefreshMetrics {
+    attempts: u64,
+    failures: u64,
+    successes: u64,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct HistoricalCache {
+    estimated_size: u64,
+}
+
+pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
+    let scripts = JsApp::new(Console::silent());
+    let mut all = vec![
+        EndpointDefinition::read_only(Method::Get, "/js_metrics", move |ctx| {
+            let metrics = scripts.metrics(&ctx.tx);
+            ctx.respond_json(&metrics)
+        })
+        .output::<serde_json::Map<String, Value>>()
+        .summary("Bytecode and limits of the JavaScript runtime"),
+        local(Method::Get, "/index/strategies", |ctx| ctx.respond_json(&[(); 0]))
+            .output::<Vec<Value>>()
+            .summary("Indexing strategies: none in this version"),
+        EndpointDefinition::command(Method::Get, "/historical_cache", |ctx| {
+            ctx.respond_json(&HistoricalCache { estimated_size: 0 })
+        })
+        .output::<HistoricalCache>()
+        .summary("Size of the cache of historical queries, which this version does not have"),
+        EndpointDefinition::command(Method::Get, "/jwt_keys/refresh/metrics", |ctx| {
+            ctx.respond_json(&JwtRefreshMetrics { attempts: 0, failures: 0, successes: 0 })
+        })
+        .output::<JwtRefreshMetrics>()
+        .summary("Refreshes of JWT keys: none in this version"),
+        EndpointDefinition::read_write(Method::Delete, "/network/nodes/{node_id}", |ctx| {
+            let id = NodeId::from_text(&ctx.param("node_id")?);
+            let nodes = ctx.tx.rw(&tables::NODES);
+            let Some(node) = nodes.get(&id)? else {
+                return Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "No such node"));
+            };
+            if node.status != NodeStatus::Retired || !node.retired_committed {
+                let message = "Node is not completely retired";
+                return Err(ErrorResponse::new(ErrorCode::NodeNotRetiredCommitted, message));
+            }
+            nodes.remove(&id)?;
+            ctx.tx.rw(&tables::NODE_ENDORSED_CERTIFICATES).remove(&id)?;
+            ctx.respond_json(&true)
+        })
+        .output::<bool>()
+        .summary("Removes a retired node"),
+    ];
+    let files = [
+        (Method::Get, "/snapshot", OperatorFeature::SnapshotRead),
+        (Method::Get, "/snapshot/{snapshot_name}", OperatorFeature::SnapshotRead),
+        (Method::Get, "/ledger_chunk", OperatorFeature::LedgerChunkRead),
+        (Method::Get, "/ledger_chunk/{chunk_name}", OperatorFeature::LedgerChunkRead),
+        (Method::Post, "/snapshot:create", OperatorFeature::SnapshotCreate),
+    ];
+    for (method, path, feature) in files {
+        all.push(
+            local(method, path, |_| {
+                let message = "Snapshots and downloads of ledger chunks are not available in this version.";
+                Err(ErrorResponse::with_status(501, ErrorCode::NotImplemented, message))
+            })
+            .operator_feature(feature)
+            .hidden(),
+        );
+    }
+    all
+}
