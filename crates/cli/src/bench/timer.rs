@@ -6,6 +6,10 @@ use std::{io, time::Duration};
 /// Requests due within this time are sent together: waking more often would take the server's CPU.
 const PERIOD_MIN: Duration = Duration::from_micros(50);
 
+/// At low rates too the loop looks this often, since its wake-ups and the times at which requests are due have
+/// different phases, and a request sent late would count as a slow answer.
+const PERIOD_MAX: Duration = Duration::from_micros(200);
+
 /// A periodic wake-up of an event loop.
 pub struct Timer {
     #[cfg(target_os = "linux")]
@@ -15,7 +19,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// Wakes the loop of `registry` every `interval`, but not more often than every 50 microseconds.
+    /// Wakes the loop of `registry` for requests due every `interval`.
     ///
     /// # Errors
     /// From the operating system.
@@ -26,7 +30,7 @@ impl Timer {
             timerfd_settime,
         };
         use std::os::fd::AsRawFd;
-        let period = interval.clamp(PERIOD_MIN, Duration::from_secs(1));
+        let period = interval.clamp(PERIOD_MIN, PERIOD_MAX);
         let spec = Timespec { tv_sec: period.as_secs() as i64, tv_nsec: i64::from(period.subsec_nanos()) };
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
@@ -47,7 +51,7 @@ impl Timer {
     /// None.
     #[cfg(not(target_os = "linux"))]
     pub fn start(interval: Duration, _registry: &Registry, _token: Token) -> io::Result<Self> {
-        Ok(Timer { period: interval.clamp(PERIOD_MIN, Duration::from_millis(100)) })
+        Ok(Timer { period: interval.clamp(PERIOD_MIN, PERIOD_MAX) })
     }
 
     /// How long the event loop may sleep at most.
