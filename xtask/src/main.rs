@@ -35,6 +35,12 @@ enum Task {
     Tidy,
     /// Only prepare the independent tools under target/test-tools: Python package `ccf`, npm packages
     Prepare,
+    /// Run networks of replicas under faults, one per seed; a failing seed replays exactly
+    Simulate {
+        /// Given to the simulator, for example: --seeds 100000, --first 5000 --seeds 1000, --walk, or --seed 42
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Run one fuzz target, or all, for a while (needs cargo-fuzz and a nightly compiler)
     Fuzz {
         /// Name of the target; all without it
@@ -52,6 +58,9 @@ fn main() -> ExitCode {
         Task::Bench { cargo } => process::cargo(&["bench", "--workspace", "--benches"], &cargo),
         Task::Tidy => process::cargo(&["test", "--quiet", "-p", "xtask"], &[]),
         Task::Prepare => tools::prepare().map(|_| ()),
+        Task::Simulate { words } => {
+            process::cargo(&["run", "--release", "-p", "ccf-simulator", "--bin", "simulate", "--"], &words)
+        }
         Task::Fuzz { target, seconds } => fuzz(target.as_deref(), seconds),
     };
     match result {
@@ -73,7 +82,16 @@ fn test(cargo: &[String]) -> Result<(), String> {
         words.push("--workspace");
     }
     words.extend(cargo.iter().map(String::as_str));
-    let tally = process::run_tests(&process::cargo_program(), &words)?;
+    let mut tally = process::run_tests(&process::cargo_program(), &words)?;
+    if !selects_package {
+        // The commit path under a scheduler that tries interleavings; its locks replace the real ones, hence apart.
+        let shuttle = ["test", "-p", "ccf-kv", "--features", "shuttle", "--test", "shuttle"];
+        let schedules = process::run_tests(&process::cargo_program(), &shuttle)?;
+        tally.passed += schedules.passed;
+        tally.failed += schedules.failed;
+        tally.skipped += schedules.skipped;
+        tally.succeeded &= schedules.succeeded;
+    }
     process::say(&format!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped));
     match (tally.succeeded, tally.passed) {
         (false, _) => Err("not all tests passed".to_owned()),
