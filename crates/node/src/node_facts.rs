@@ -15,6 +15,7 @@ use std::{
 
 /// Where in its life a node is (node specification, section 7). The states of joining and recovery come with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[schemars(rename = "ccf__NodeStartupState")]
 pub(crate) enum StartupState {
     /// Keys and evidence are being prepared.
     Initialized,

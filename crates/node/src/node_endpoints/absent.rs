@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "JWTRefreshMetrics")]
 struct JwtRefreshMetrics {
     attempts: u64,
     failures: u64,
@@ -18,6 +19,7 @@ struct JwtRefreshMetrics {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetHistoricalCacheInfo__Out")]
 struct HistoricalCache {
     estimated_size: u64,
 }

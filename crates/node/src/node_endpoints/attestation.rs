@@ -29,11 +29,13 @@ struct Quote {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetQuotes__Out")]
 struct Quotes {
     quotes: Vec<Quote>,
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetAttestations__Out")]
 struct Attestations {
     attestations: Vec<Quote>,
 }

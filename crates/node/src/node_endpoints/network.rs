@@ -18,6 +18,7 @@ use serde_json::Value;
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetNetworkInfo__Out")]
 struct Network {
     #[schemars(with = "String")]
     current_service_create_txid: Option<TxId>,
@@ -33,11 +34,13 @@ struct Network {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetNodes__Out")]
 struct Nodes {
     nodes: Vec<Node>,
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetNode__NodeInfo")]
 struct Node {
     last_written: u64,
     node_data: Value,
@@ -51,6 +54,7 @@ struct Node {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetServicePreviousIdentity__Out")]
 struct PreviousIdentity {
     previous_service_identity: String,
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 pub(crate) const CCF_VERSION: &str = "ccf-7.0.0";
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetState__Out")]
 struct State {
     last_signed_seqno: u64,
     #[schemars(with = "String")]
@@ -24,6 +25,7 @@ struct State {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "GetVersion__Out")]
 struct Version {
     ccf_version: &'static str,
     quickjs_version: &'static str,
@@ -31,16 +33,19 @@ struct Version {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SelfSignedNodeCertificateInfo")]
 struct SelfSignedCertificate {
     self_signed_certificate: String,
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeMetrics")]
 struct Metrics {
     sessions: Sessions,
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionMetrics")]
 struct Sessions {
     active: usize,
     interfaces: BTreeMap<String, InterfaceSessions>,
@@ -48,6 +53,7 @@ struct Sessions {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionMetrics__PerInterface")]
 struct InterfaceSessions {
     active: usize,
     errors: HttpErrors,
@@ -57,6 +63,7 @@ struct InterfaceSessions {
 }
 
 #[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionMetrics__Errors")]
 struct HttpErrors {
     parsing: u64,
     request_header_too_large: u64,
