@@ -32,6 +32,7 @@
 mod change_set;
 mod codec;
 mod commit;
+mod decode;
 mod error;
 mod handle;
 mod hooks;
@@ -47,6 +48,7 @@ mod write_set;
 
 pub use codec::{Codec, Encoded, Json, Raw, UNIT};
 pub use commit::{Committed, Reserved, Written};
+pub use decode::DecodeError;
 pub use error::{ApplyError, CodecError, CommitError, DuplicateMap, KvError, Part, Refusal, RollbackError};
 pub use handle::{MapHandle, MapReader, SetHandle, SetReader, ValueHandle, ValueReader};
 pub use hooks::{Action, CommitContext, GlobalHook, HookContext, LocalHook};
