@@ -17,6 +17,7 @@ mod node_endpoints;
 mod node_facts;
 mod node_view;
 pub mod output_files;
+pub mod peers;
 pub mod platform;
 pub mod replication_status;
 mod request_handler;
