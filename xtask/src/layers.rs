@@ -17,7 +17,10 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
     ("ccf-attestation", &["ccf-types", "ccf-crypto"]),
     ("ccf-endpoints", &["ccf-types", "ccf-crypto", "ccf-ledger", "ccf-kv"]),
     ("ccf-js", &["ccf-types", "ccf-crypto", "ccf-ledger", "ccf-kv", "ccf-endpoints"]),
-    ("ccf-governance", &["ccf-types", "ccf-crypto", "ccf-ledger", "ccf-kv", "ccf-endpoints", "ccf-js"]),
+    (
+        "ccf-governance",
+        &["ccf-types", "ccf-crypto", "ccf-ledger", "ccf-kv", "ccf-attestation", "ccf-endpoints", "ccf-js"],
+    ),
     (
         "ccf-node",
         &[

@@ -187,7 +187,7 @@ pub fn create_service(tx: &Tx, genesis: &Genesis) -> Result<(), GenesisError> {
     let node = NodeInfo { status: NodeStatus::Trusted, ..genesis.node.clone() };
     tx.rw(&tables::NODES).put(&genesis.node_id, &node)?;
     tx.rw(&tables::NODE_ENDORSED_CERTIFICATES).put(&genesis.node_id, &genesis.node_endorsed_cert)?;
-    trust_own_platform(tx, &genesis.join_policy)?;
+    trust_own_platform(tx, &genesis.join_policy, StoredFeeds::Replace)?;
     Ok(())
 }
 
@@ -212,8 +212,21 @@ fn add_member(tx: &Tx, index: usize, member: &NewMember) -> Result<(), GenesisEr
     Ok(())
 }
 
-/// Nodes like the first one may join.
-fn trust_own_platform(tx: &Tx, platform: &OwnPlatform) -> Result<(), KvError> {
+/// What happens to an accepted version of the utility VM that is stored already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoredFeeds {
+    /// The node's own replaces all of its issuer.
+    Replace,
+    /// The lower of the two versions is accepted, and other feeds stay (crypto specification, section 17.6).
+    KeepLower,
+}
+
+/// Nodes like this one may join.
+pub(crate) fn trust_own_platform(
+    tx: &Tx,
+    platform: &OwnPlatform,
+    stored: StoredFeeds,
+) -> Result<(), KvError> {
     match platform {
         OwnPlatform::Virtual { measurement, host_data } => {
             tx.rw(&tables::VIRTUAL_MEASUREMENTS).put(measurement, &CodeStatus::AllowedToJoin)?;
@@ -223,8 +236,12 @@ fn trust_own_platform(tx: &Tx, platform: &OwnPlatform) -> Result<(), KvError> {
             tx.rw(&tables::SNP_HOST_DATA).put(host_data, security_policy)?;
             match uvm_endorsement {
                 Some((did, feed, svn)) => {
-                    let feeds = UvmFeeds::from([(feed.clone(), UvmFeed { svn: svn.clone() })]);
-                    tx.rw(&tables::SNP_UVM_ENDORSEMENTS).put(did, &feeds)?;
+                    let table = tx.rw(&tables::SNP_UVM_ENDORSEMENTS);
+                    let before = if stored == StoredFeeds::KeepLower { table.get(did)? } else { None };
+                    let feeds = with_feed(before.as_ref(), feed, svn);
+                    if before.as_ref() != Some(&feeds) {
+                        table.put(did, &feeds)?;
+                    }
                 }
                 None => tx.rw(&tables::SNP_MEASUREMENTS).put(measurement, &CodeStatus::AllowedToJoin)?,
             }
@@ -234,6 +251,20 @@ fn trust_own_platform(tx: &Tx, platform: &OwnPlatform) -> Result<(), KvError> {
         }
     }
     Ok(())
+}
+
+/// The accepted feeds with one more, at the lower of the stored and the given version.
+fn with_feed(before: Option<&UvmFeeds>, feed: &str, svn: &str) -> UvmFeeds {
+    let mut feeds = before.cloned().unwrap_or_default();
+    let own = UvmFeed { svn: svn.to_owned() };
+    let number = |feed: &UvmFeed| feed.svn.parse::<u64>().ok();
+    match feeds.get(feed) {
+        Some(accepted) if number(accepted) <= number(&own) => {}
+        Some(_) | None => {
+            feeds.insert(feed.to_owned(), own);
+        }
+    }
+    feeds
 }
 
 #[cfg(test)]

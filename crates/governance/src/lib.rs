@@ -7,6 +7,8 @@
 //! | create a service | [`genesis`] |
 //! | serve `/gov` | [`Governance`]; the node implements [`NodeGovernance`] |
 //! | open, rekey, share | [`service`] |
+//! | take nodes in, let them go | [`join`], [`retirement`] |
+//! | recover a service from its ledger | [`recovery`] |
 //! | get our constitutions | [`constitution_texts`] |
 //!
 //! Does no I/O and knows no clock: what needs the node goes through that one trait.
@@ -17,9 +19,12 @@ mod constitution;
 mod effects;
 pub mod genesis;
 mod identity;
+pub mod join;
 mod jwt;
 mod node;
 mod proposals;
+pub mod recovery;
+pub mod retirement;
 pub mod service;
 pub mod tables;
 

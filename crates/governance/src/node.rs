@@ -1,5 +1,6 @@
 //! What governance asks of the node it runs on.
 
+use crate::recovery::SecretLinks;
 use ccf_crypto::key::EcKeyPair;
 use ccf_kv::Tx;
 use ccf_ledger::secrets::LedgerSecret;
@@ -28,6 +29,12 @@ pub trait NodeGovernance: Send + Sync {
     /// A transaction, committed on this node, wants a snapshot at the next signature. Forget it if the transaction
     /// is rolled back.
     fn request_snapshot(&self, tx_id: TxId);
+
+    /// The links between ledger secrets that this node has seen while it replayed the public ledger. A node that never
+    /// recovered a service has none.
+    fn secret_links(&self) -> SecretLinks {
+        SecretLinks::default()
+    }
 }
 
 /// How far a node is in its life, as far as governance cares.

@@ -98,7 +98,7 @@ pub(crate) fn certificate(tx: &Tx) -> Result<Certificate, ServiceError> {
     Ok(Certificate::from_pem(&service_info(tx)?.cert)?)
 }
 
-fn service_info(tx: &Tx) -> Result<ServiceInfo, ServiceError> {
+pub(crate) fn service_info(tx: &Tx) -> Result<ServiceInfo, ServiceError> {
     tx.ro(&tables::SERVICE_INFO).get()?.ok_or(ServiceError::NoService)
 }
 
@@ -135,8 +135,7 @@ pub fn rekey(node: &dyn NodeGovernance, tx: &Tx) -> Result<(), ServiceError> {
     let old = latest_secret(node, tx)?;
     // Its position is known only at commit; nothing below depends on it.
     let new = LedgerSecret::random(SeqNo::NONE, None)?;
-    shares::issue(tx, new.danger_raw(), None)?;
-    shares::issue_sealed(tx, new.danger_raw(), None)?;
+    issue_shares(tx, &new)?;
 
     let historical = tx.rw(&tables::HISTORICAL_LEDGER_SECRET);
     let previous = PreviousSecret {
@@ -163,7 +162,7 @@ pub fn rekey(node: &dyn NodeGovernance, tx: &Tx) -> Result<(), ServiceError> {
 }
 
 /// Trusted nodes, and retired ones that may still have to replicate (ledger specification, section 7.2).
-fn needs_secrets(tx: &Tx, id: &NodeId, info: &NodeInfo) -> Result<bool, KvError> {
+pub(crate) fn needs_secrets(tx: &Tx, id: &NodeId, info: &NodeInfo) -> Result<bool, KvError> {
     Ok(match info.status {
         NodeStatus::Trusted => true,
         NodeStatus::Pending => false,
@@ -174,7 +173,11 @@ fn needs_secrets(tx: &Tx, id: &NodeId, info: &NodeInfo) -> Result<bool, KvError>
     })
 }
 
-fn encrypt_for_node(id: &NodeId, info: &NodeInfo, secret: &[u8; 32]) -> Result<Base64, ServiceError> {
+pub(crate) fn encrypt_for_node(
+    id: &NodeId,
+    info: &NodeInfo,
+    secret: &[u8; 32],
+) -> Result<Base64, ServiceError> {
     let key = encryption_key(&info.encryption_pub_key)
         .map_err(|reason| ServiceError::NodeKey { node: id.clone(), reason })?;
     let encrypted = key.oaep_encrypt(&[], secret);
@@ -217,18 +220,34 @@ pub fn open(
         }
         NodePhase::PartOfNetwork => {
             let secret = latest_secret(node, tx)?;
-            shares::issue(tx, secret.danger_raw(), secret.previous_stored_at())?;
-            shares::issue_sealed(tx, secret.danger_raw(), secret.previous_stored_at())?;
+            issue_shares(tx, &secret)?;
             let link = HistoricalSecret { next_version: Some(secret.from()), previous_ledger_secret: None };
             tx.rw(&tables::HISTORICAL_LEDGER_SECRET).put(&link)?;
-            let key = service_key(node)?;
-            endorsement::endorse(tx, &key, &service, now)?;
-            service.status = ServiceStatus::Open;
-            tx.rw(&tables::SERVICE_INFO).put(&service)?;
+            mark_open(node, tx, &mut service, now)?;
             Ok(true)
         }
         NodePhase::ReadingPrivateLedger | NodePhase::Other => Err(ServiceError::Phase),
     }
+}
+
+/// Shares of a secret for the members and for nodes that can unseal theirs.
+pub(crate) fn issue_shares(tx: &Tx, secret: &LedgerSecret) -> Result<(), ServiceError> {
+    shares::issue(tx, secret.danger_raw(), secret.previous_stored_at())?;
+    shares::issue_sealed(tx, secret.danger_raw(), secret.previous_stored_at())?;
+    Ok(())
+}
+
+/// The service is open, and says which service it continues.
+pub(crate) fn mark_open(
+    node: &dyn NodeGovernance,
+    tx: &Tx,
+    service: &mut ServiceInfo,
+    now: u64,
+) -> Result<(), ServiceError> {
+    endorsement::endorse(tx, service_key(node)?.as_ref(), service, now)?;
+    service.status = ServiceStatus::Open;
+    tx.rw(&tables::SERVICE_INFO).put(service)?;
+    Ok(())
 }
 
 /// The value of `last_recovery_type` when members' shares are awaited.

@@ -2,10 +2,15 @@
 
 use super::{
     Governance, Signer,
-    request::{Named, id_param},
+    request::{Named, check_signer, id_param, message},
     shown, signed,
 };
-use crate::tables::{self, service::ServiceStatus};
+use crate::{
+    node::NodePhase,
+    recovery::{SubmitError, Submitted, submit_share},
+    tables::{self, base64::Base64, service::ServiceStatus},
+};
+use ccf_crypto::Zeroizing;
 use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, json_answer};
 use ccf_types::MemberId;
 use serde_json::{Value, json};
@@ -38,12 +43,52 @@ fn encrypted_share(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResp
     }
 }
 
-fn recover(_: &Governance, context: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
+#[derive(serde::Deserialize)]
+struct SubmittedShare {
+    share: String,
+}
+
+fn recover(governance: &Governance, context: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
+    let node = governance.node.as_ref();
     let service = context.tx.ro(&tables::SERVICE_INFO).get()?;
     if !service.is_some_and(|s| s.status == ServiceStatus::WaitingForRecoveryShares) {
         let text = "Service is not waiting for recovery shares.";
         return Err(ErrorResponse::new(ErrorCode::ServiceNotWaitingForRecoveryShares, text));
     }
-    // A service comes to that status by disaster recovery only, which no node of this release can start.
-    Err(ErrorResponse::internal("This node cannot recover a service."))
+    if node.phase() == NodePhase::ReadingPrivateLedger {
+        let text = "Node is already recovering private ledger.";
+        return Err(ErrorResponse::new(ErrorCode::NodeAlreadyRecovering, text));
+    }
+    let id = id_param(context, "memberId", Named::Member)?;
+    let message = message(context)?;
+    let payload: SubmittedShare = serde_json::from_slice(&message.content)?;
+    check_signer(&message, &id)?;
+    let share = Base64::decode(&payload.share)
+        .map(|share| Zeroizing::new(share.0))
+        .ok_or_else(|| ErrorResponse::internal("Error submitting recovery shares."))?;
+
+    let submitted = match submit_share(node, &context.tx, &message.member_id, &share) {
+        Ok(submitted) => submitted,
+        Err(error) => {
+            let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::warn!("{error} {reason}");
+            // Shares that restore nothing are cleared, and that must last.
+            context.set_apply_writes(matches!(error, SubmitError::Restore(_)));
+            return Err(ErrorResponse::internal(error.to_string()));
+        }
+    };
+    let Submitted { count, threshold, is_full, restored } = submitted;
+    let mut text = match is_full {
+        true => "Full recovery key successfully submitted".to_owned(),
+        false => format!("{count}/{threshold} recovery shares successfully submitted"),
+    };
+    if restored {
+        text.push_str("\nEnd of recovery procedure initiated");
+    }
+    context.respond_json(&json!({
+        "message": text,
+        "submittedCount": count,
+        "recoveryThreshold": threshold,
+        "fullKeySubmitted": is_full,
+    }))
 }

@@ -1,0 +1,19 @@
+//! Disaster recovery, as transactions (node specification, section 11; ledger specification, sections 7 and 16.1).
+//!
+//! | When | Call |
+//! |---|---|
+//! | the public ledger is replayed | [`create_recovered_service`]; collect [`SecretLinks`] while replaying |
+//! | the members open the service | [`crate::service::open`], through their proposal |
+//! | members send their shares | the `/gov` endpoint, which calls [`submit_share`] |
+//! | that transaction arrives, on any node | [`secrets_for_node`] |
+//! | the private ledger is replayed | [`close`] |
+
+mod create;
+mod links;
+mod restore;
+mod shares;
+
+pub use create::{RecoveredService, RecoveryGenesisError, create_recovered_service};
+pub use links::{SecretChainError, SecretLinks};
+pub use restore::{SecretsForNode, UnusableSecrets, close, secrets_for_node};
+pub use shares::{SubmitError, Submitted, submit_share};
