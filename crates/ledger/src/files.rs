@@ -8,6 +8,7 @@
 mod chunk;
 mod cleanup;
 mod directory;
+mod index;
 mod name;
 mod open_chunk;
 mod reader;
@@ -55,6 +56,16 @@ pub enum FileError {
         path: PathBuf,
         /// Where the entry begins.
         offset: u64,
+        /// Which entry it would be.
+        seqno: SeqNo,
+        /// What is wrong.
+        source: EntryError,
+    },
+    /// The table of offsets leads to bytes that are not the entry it promises.
+    #[error("{path}: entry {seqno} is not where the table of offsets says: {source}", path = path.display())]
+    Misplaced {
+        /// The file.
+        path: PathBuf,
         /// Which entry it would be.
         seqno: SeqNo,
         /// What is wrong.

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use crate::entry::{EntryHeader, HEADER_BYTES};
 pub(super) struct OpenChunk {
     pub(super) name: ChunkName,
     pub(super) path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// Where each entry begins.
     offsets: Vec<u32>,
     /// Where the last entry ends.
@@ -40,7 +41,7 @@ impl OpenChunk {
         })?;
         file.write_all_at(&[0; 8], 0).map_err(FileError::io(&path))?;
         let (end, flushed) = (FIRST_ENTRY_AT, FIRST_ENTRY_AT);
-        Ok(Self { name, path, file, offsets: Vec::new(), end, flushed, complete: false })
+        Ok(Self { name, path, file: Arc::new(file), offsets: Vec::new(), end, flushed, complete: false })
     }
 
     /// An existing uncommitted file. A table that fits the entries makes it complete; otherwise it is cut after
@@ -57,7 +58,7 @@ impl OpenChunk {
         let mut open = Self {
             name: chunk.name,
             path: path.clone(),
-            file,
+            file: Arc::new(file),
             offsets: Vec::new(),
             end: FIRST_ENTRY_AT,
             flushed: FIRST_ENTRY_AT,
@@ -177,7 +178,7 @@ impl OpenChunk {
 
     /// Whether entry number `at` of the file is exactly `entry`.
     pub(super) fn holds(&self, at: usize, entry: &[u8]) -> Result<bool, FileError> {
-        let Some((offset, len)) = self.extent(at, at) else { return Ok(false) };
+        let Some((offset, len)) = self.extent(at) else { return Ok(false) };
         if len != entry.len() as u64 {
             return Ok(false);
         }
@@ -186,17 +187,26 @@ impl OpenChunk {
         Ok(bytes == entry)
     }
 
-    /// Where entries number `first ..= last` begin, and how many bytes they have.
-    pub(super) fn extent(&self, first: usize, last: usize) -> Option<(u64, u64)> {
-        let start = u64::from(*self.offsets.get(first)?);
-        self.offsets.get(last)?;
-        let end = self.offsets.get(last + 1).map_or(self.end, |offset| u64::from(*offset));
+    /// Where entry number `at` begins, and how many bytes it has.
+    fn extent(&self, at: usize) -> Option<(u64, u64)> {
+        let start = u64::from(*self.offsets.get(at)?);
+        let end = self.offsets.get(at + 1).map_or(self.end, |offset| u64::from(*offset));
         Some((start, end.checked_sub(start)?))
     }
 
-    /// Reads flushed bytes.
-    pub(super) fn read(&self, offset: u64, bytes: &mut [u8]) -> Result<(), FileError> {
-        self.file.read_exact_at(bytes, offset).map_err(FileError::io(&self.path))
+    /// The file, to be read by others up to [`end`](Self::end) once flushed.
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Where each entry begins.
+    pub(super) fn offsets(&self) -> &[u32] {
+        &self.offsets
+    }
+
+    /// Where the last entry ends.
+    pub(super) fn end(&self) -> u64 {
+        self.end
     }
 
     pub(super) fn is_complete(&self) -> bool {

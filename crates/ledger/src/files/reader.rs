@@ -1,18 +1,19 @@
-//! Ranges of entries out of committed files (section 13.7), for any thread.
+//! Ranges of entries out of ledger files (section 13.7), for any thread.
 
 use ccf_types::SeqNo;
 use std::{
-    collections::VecDeque,
     fs::File,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use super::{
-    ChunkName, ChunkPath, FileError, chunk::read_table_position, directory::list_chunks,
-    open_chunk::OpenChunk,
+    FileError,
+    chunk::read_table_position,
+    index::{Index, Place},
 };
-use crate::limits::OPEN_FILES_MAX;
+use crate::entry::{EntryError, EntryHeader, HEADER_BYTES};
 
 /// Consecutive entries, back to back as in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,27 +54,6 @@ impl EntryRange {
         (!self.ends.is_empty()).then_some(self)
     }
 
-    /// Adds what fits of an open file; whether anything was added.
-    pub(super) fn extend_from_open(
-        &mut self,
-        file: &OpenChunk,
-        to: SeqNo,
-        bytes_max: usize,
-    ) -> Result<bool, FileError> {
-        let first = usize::try_from(self.next().0 - file.name.start.0).unwrap_or(usize::MAX);
-        let last = to.min(file.last());
-        let mut starts = Vec::new();
-        for at in first..=usize::try_from(last.0 - file.name.start.0).unwrap_or(usize::MAX) {
-            let Some((offset, len)) = file.extent(at, at) else { break };
-            starts.push(offset);
-            starts.truncate(1);
-            if !self.take(len, bytes_max) {
-                break;
-            }
-        }
-        self.fill(starts.first().copied(), |offset, bytes| file.read(offset, bytes))
-    }
-
     /// Makes room for an entry; whether it fits.
     fn take(&mut self, entry_bytes: u64, bytes_max: usize) -> bool {
         let end = self.ends.last().copied().unwrap_or(0) as u64 + entry_bytes;
@@ -98,19 +78,36 @@ impl EntryRange {
         read(offset, &mut self.bytes[start..])?;
         Ok(true)
     }
+
+    /// Whether the entries from number `first` of the range on are as long as their headers say.
+    fn check_headers(&self, first: usize, path: &Path) -> Result<(), FileError> {
+        for (seqno, bytes) in self.entries().skip(first) {
+            let truncated = EntryError::Truncated { actual: bytes.len() };
+            let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(truncated).and_then(EntryHeader::parse);
+            let actual = bytes.len() as u64;
+            let checked = header.and_then(|header| match header.entry_bytes() {
+                whole if whole == actual => Ok(()),
+                _ => Err(EntryError::Size { stated: header.size, actual: actual - HEADER_BYTES as u64 }),
+            });
+            // Where in the file the entry is told by its seqno; ranges do not keep offsets.
+            checked.map_err(|source| FileError::Misplaced { path: path.to_owned(), seqno, source })?;
+        }
+        Ok(())
+    }
 }
 
-/// Finds entries in the committed files of the main directory (those of a recovery in progress included) and of the
-/// read-only ones. Keeps a few files open.
-#[derive(Debug)]
-pub struct LedgerReader {
-    main: PathBuf,
-    read_only: Vec<PathBuf>,
-    recent: VecDeque<CommittedChunk>,
-}
+/// Serves ranges of entries out of the main directory (those of a recovery in progress included) and of the read-only
+/// ones, to any thread. Clones are the same reader.
+///
+/// A reader made by [`LedgerWriter::reader`](super::LedgerWriter::reader) also sees what the writer has flushed and
+/// not committed yet; one of its own sees committed files only. Which file holds an entry is known from an index in
+/// memory, so the cost of a read does not grow with the number of files. A range that crosses a rollback is read again.
+#[derive(Clone, Debug)]
+pub struct LedgerReader(Arc<Mutex<Index>>);
 
+/// A chunk with its final name, opened.
 #[derive(Debug)]
-struct CommittedChunk {
+pub(super) struct CommittedChunk {
     start: SeqNo,
     end: SeqNo,
     path: PathBuf,
@@ -122,16 +119,16 @@ impl LedgerReader {
     /// A reader over these directories. Opens nothing yet.
     #[must_use]
     pub fn new(main: &Path, read_only: &[PathBuf]) -> Self {
-        Self { main: main.to_owned(), read_only: read_only.to_vec(), recent: VecDeque::new() }
+        Self(Arc::new(Mutex::new(Index::new(main, read_only))))
     }
 
     /// Reads the entries `from ..= to`, or as many of them as are there without a gap and fit `bytes_max`. `None` if
-    /// the first one is not there or does not fit.
+    /// the first one is not there or does not fit. Entries are whole, but nothing in them is verified.
     ///
     /// # Errors
-    /// [`FileError`] if a file cannot be read.
+    /// [`FileError`] if a file cannot be read or is not what its name says.
     pub fn read_range(
-        &mut self,
+        &self,
         from: SeqNo,
         to: SeqNo,
         bytes_max: usize,
@@ -139,68 +136,72 @@ impl LedgerReader {
         if from == SeqNo::NONE || to < from {
             return Ok(None);
         }
-        let mut range = EntryRange::new(from);
-        while range.next() <= to && self.extend(&mut range, to, bytes_max)? {}
-        Ok(range.into_option())
+        loop {
+            let (generation, last) = {
+                let index = self.index();
+                (index.generation(), index.last())
+            };
+            let to = last.map_or(to, |last| to.min(last));
+            let mut range = EntryRange::new(from);
+            while range.next() <= to && self.extend(&mut range, to, bytes_max)? {}
+            if self.index().generation() == generation {
+                return Ok(range.into_option());
+            }
+        }
     }
 
-    /// Closes all files: names have changed.
-    pub fn forget(&mut self) {
-        self.recent.clear();
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        // The index is consistent after every statement.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds what the file with the next entry holds of a range and fits; whether anything was added.
-    pub(super) fn extend(
-        &mut self,
-        range: &mut EntryRange,
-        to: SeqNo,
-        bytes_max: usize,
-    ) -> Result<bool, FileError> {
+    fn extend(&self, range: &mut EntryRange, to: SeqNo, bytes_max: usize) -> Result<bool, FileError> {
         let next = range.next();
-        let Some(chunk) = self.find(next)? else { return Ok(false) };
-        let offsets = chunk.offsets(next, to.min(chunk.end), bytes_max)?;
-        for pair in offsets.windows(2) {
-            let len = pair[1].checked_sub(pair[0]).ok_or_else(|| chunk.bad_table())?;
-            if !range.take(len, bytes_max) {
-                break;
-            }
-        }
-        range.fill(offsets.first().copied(), |offset, bytes| {
-            chunk.file.read_exact_at(bytes, offset).map_err(FileError::io(&chunk.path))
-        })
-    }
-
-    fn find(&mut self, seqno: SeqNo) -> Result<Option<&CommittedChunk>, FileError> {
-        let holds = |chunk: &CommittedChunk| chunk.start <= seqno && seqno <= chunk.end;
-        if let Some(at) = self.recent.iter().position(holds) {
-            return Ok(self.recent.get(at));
-        }
-        let places =
-            std::iter::once((&self.main, true)).chain(self.read_only.iter().map(|path| (path, false)));
-        for (directory, recovery) in places {
-            if !directory.exists() {
-                continue;
-            }
-            for chunk in list_chunks(directory)? {
-                let ChunkName { start, end: Some(end), committed: true, recovery: is_recovery } = chunk.name
-                else {
-                    continue;
+        let before = range.ends.len();
+        let place = self.index().find(next)?;
+        let (path, more) = match place {
+            None => return Ok(false),
+            Some(Place::Open(open)) => {
+                // Copied under the lock, read outside of it: a rollback meanwhile is noticed by the caller.
+                let Some((offset, lengths)) = self.index().open_extents(&open, next, to, bytes_max) else {
+                    return Ok(false);
                 };
-                if start <= seqno && seqno <= end && (recovery || !is_recovery) {
-                    let opened = CommittedChunk::open(chunk, start, end)?;
-                    self.recent.truncate(OPEN_FILES_MAX - 1);
-                    self.recent.push_front(opened);
-                    return Ok(self.recent.front());
-                }
+                let taken = lengths.into_iter().take_while(|len| range.take(*len, bytes_max)).count();
+                let read = |at, bytes: &mut [u8]| {
+                    open.file.read_exact_at(bytes, at).map_err(FileError::io(&open.path))
+                };
+                (open.path.clone(), range.fill((taken > 0).then_some(offset), read)?)
             }
-        }
-        Ok(None)
+            Some(Place::Committed(chunk)) => {
+                let offsets = chunk.offsets(next, to.min(chunk.end), bytes_max)?;
+                for pair in offsets.windows(2) {
+                    let len = pair[1].checked_sub(pair[0]).ok_or_else(|| chunk.bad_table())?;
+                    if !range.take(len, bytes_max) {
+                        break;
+                    }
+                }
+                let read = |at, bytes: &mut [u8]| {
+                    chunk.file.read_exact_at(bytes, at).map_err(FileError::io(&chunk.path))
+                };
+                (chunk.path.clone(), range.fill(offsets.first().copied(), read)?)
+            }
+        };
+        range.check_headers(before, &path)?;
+        Ok(more)
     }
 }
 
 impl CommittedChunk {
-    fn open(chunk: ChunkPath, start: SeqNo, end: SeqNo) -> Result<Self, FileError> {
-        let path = chunk.path;
+    pub(super) fn holds(&self, seqno: SeqNo) -> bool {
+        self.start <= seqno && seqno <= self.end
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn open(path: PathBuf, start: SeqNo, end: SeqNo) -> Result<Self, FileError> {
         let file = File::open(&path).map_err(FileError::io(&path))?;
         let file_bytes = file.metadata().map_err(FileError::io(&path))?.len();
         let table_at = read_table_position(&file, file_bytes, &path)?;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    ChunkName, ChunkPath, EntryRange, FileError, LedgerReader,
+    ChunkName, ChunkPath, FileError, LedgerReader,
     directory::{self, file_names, list_chunks, set_aside},
     open_chunk::OpenChunk,
 };
@@ -111,6 +111,8 @@ impl LedgerWriter {
             }
         }
         last = files.last().map_or(committed, OpenChunk::last).max(last);
+        let reader = LedgerReader::new(directory, read_only);
+        reader.index().replace(&files, last)?;
         Ok(Self {
             directory: directory.to_owned(),
             files,
@@ -119,7 +121,7 @@ impl LedgerWriter {
             committed,
             recovery_start: None,
             replay: None,
-            reader: LedgerReader::new(directory, read_only),
+            reader,
             poisoned: false,
         })
     }
@@ -167,6 +169,7 @@ impl LedgerWriter {
         self.last = seqno;
         if committable || self.buffer.len() >= WRITE_BUFFER_BYTES {
             file.flush(&mut self.buffer)?;
+            self.reader.index().flushed(file, self.last);
         }
         Ok(())
     }
@@ -196,7 +199,7 @@ impl LedgerWriter {
             writer.flush_buffer()?;
             writer.drop_after(seqno)?;
             writer.last = seqno;
-            Ok(())
+            writer.show_all()
         })
     }
 
@@ -216,6 +219,7 @@ impl LedgerWriter {
                 }
                 if !file.name.committed {
                     file.rename(ChunkName::committed(file.name.start, file.last(), file.name.recovery))?;
+                    writer.reader.index().renamed(file);
                 }
             }
             writer.files.retain(|file| !file.name.committed || file.name.recovery);
@@ -244,8 +248,8 @@ impl LedgerWriter {
                     directory::rename(&chunk.path, &writer.directory.join(reopened.to_string()))?;
                 }
             }
-            writer.reader.forget();
             (writer.last, writer.committed) = (seqno, seqno);
+            writer.show_all()?;
             writer.recovery_start = recovery_start.filter(|start| *start > SeqNo::NONE);
             writer.replay = (on_disk > seqno).then_some(Replay { until: on_disk });
             Ok(())
@@ -268,6 +272,7 @@ impl LedgerWriter {
             for file in &mut writer.files {
                 if file.name.recovery {
                     file.rename(ChunkName { recovery: false, ..file.name })?;
+                    writer.reader.index().renamed(file);
                 }
             }
             writer.files.retain(|file| !file.name.committed);
@@ -276,38 +281,10 @@ impl LedgerWriter {
         })
     }
 
-    /// Reads the entries `from ..= to`, or as many of them as are there without a gap and fit `bytes_max`
-    /// (section 13.7). `None` if the first one is not there or does not fit.
-    ///
-    /// # Errors
-    /// [`FileError`] if a file cannot be read.
-    pub fn read_range(
-        &mut self,
-        from: SeqNo,
-        to: SeqNo,
-        bytes_max: usize,
-    ) -> Result<Option<EntryRange>, FileError> {
-        let to = to.min(self.last);
-        if from == SeqNo::NONE || to < from {
-            return Ok(None);
-        }
-        self.flush()?;
-        let mut range = EntryRange::new(from);
-        while range.next() <= to {
-            let next = range.next();
-            let first_open = self.files.first().map_or(self.last.next(), |file| file.name.start);
-            let more = match self.files.iter().find(|file| file.name.start <= next && next <= file.last()) {
-                Some(file) => range.extend_from_open(file, to, bytes_max)?,
-                None if next < first_open => {
-                    self.reader.extend(&mut range, to.min(first_open.previous()), bytes_max)?
-                }
-                None => false,
-            };
-            if !more {
-                break;
-            }
-        }
-        Ok(range.into_option())
+    /// A reader over the same directories that also sees what this writer has flushed. For any thread.
+    #[must_use]
+    pub fn reader(&self) -> LedgerReader {
+        self.reader.clone()
     }
 
     /// The last entry appended.
@@ -334,9 +311,20 @@ impl LedgerWriter {
 
     fn flush_buffer(&mut self) -> Result<(), FileError> {
         match self.files.last_mut() {
-            Some(file) => file.flush(&mut self.buffer),
+            Some(file) => {
+                if !self.buffer.is_empty() {
+                    file.flush(&mut self.buffer)?;
+                    self.reader.index().flushed(file, self.last);
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
+    }
+
+    /// Readers see the files as they are now.
+    fn show_all(&self) -> Result<(), FileError> {
+        self.reader.index().replace(&self.files, self.last)
     }
 
     fn incomplete(&mut self) -> Option<&mut OpenChunk> {
@@ -406,8 +394,12 @@ impl LedgerWriter {
             }
             self.delete_later_files(seqno)?;
             self.replay = None;
-        } else if seqno >= until {
-            self.replay = None;
+            self.show_all()?;
+        } else {
+            self.reader.index().flushed(file, seqno);
+            if seqno >= until {
+                self.replay = None;
+            }
         }
         Ok(same)
     }

@@ -3,8 +3,8 @@
 use ccf_ledger::{
     entry::Flags,
     files::{
-        Block, ChunkName, ChunkPath, ChunkReader, FileError, LedgerReader, LedgerWriter, Notice, list_chunks,
-        require_fresh,
+        Block, ChunkName, ChunkPath, ChunkReader, EntryRange, FileError, LedgerReader, LedgerWriter, Notice,
+        list_chunks, require_fresh,
     },
     secrets::LedgerSecret,
 };
@@ -201,7 +201,7 @@ fn read_only_directories_count_and_must_exist() {
     assert_eq!((writer.last(), writer.committed()), (SeqNo(2), SeqNo(2)));
     let third = entry(&secret, 3, Flags::NONE, 3);
     append_all(&mut writer, std::slice::from_ref(&third));
-    let range = writer.read_range(SeqNo(1), SeqNo(9), 1 << 20).expect("reads").expect("there");
+    let range = read(&mut writer, SeqNo(1), SeqNo(9), 1 << 20).expect("reads").expect("there");
     let all: Vec<_> = items.iter().chain([&third]).map(|item| item.0.as_slice()).collect();
     assert_eq!(range.entries().map(|(_, bytes)| bytes).collect::<Vec<_>>(), all);
     assert_eq!((range.from, range.to()), (SeqNo(1), SeqNo(3)));
@@ -258,7 +258,7 @@ fn recovery_files_get_their_names_when_the_service_opens() {
             "ledger_5.recovery"
         ]
     );
-    let range = writer.read_range(SeqNo(1), SeqNo(5), 1 << 20).expect("reads").expect("there");
+    let range = read(&mut writer, SeqNo(1), SeqNo(5), 1 << 20).expect("reads").expect("there");
     assert_eq!(range.to(), SeqNo(5));
     writer.finish_recovery().expect("renames");
     assert_eq!(
@@ -352,8 +352,93 @@ fn a_snapshot_beyond_the_ledger_leaves_a_gap() {
     append_all(&mut writer, &items[9..]);
     writer.flush().expect("flushes");
     assert_eq!(names(directory.path()), ["ledger_1", "ledger_10", "ledger_4"]);
-    let range = writer.read_range(SeqNo(10), SeqNo(11), 1 << 20).expect("reads").expect("there");
+    let range = read(&mut writer, SeqNo(10), SeqNo(11), 1 << 20).expect("reads").expect("there");
     assert_eq!(range.to(), SeqNo(11));
+}
+
+fn read(
+    writer: &mut LedgerWriter,
+    from: SeqNo,
+    to: SeqNo,
+    bytes_max: usize,
+) -> Result<Option<EntryRange>, FileError> {
+    writer.flush()?;
+    writer.reader().read_range(from, to, bytes_max)
+}
+
+/// What reads have in view while entries arrive that are on disk already: not what was not compared yet.
+#[test]
+fn readers_see_only_what_a_replay_has_reached() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let items: Vec<_> = (1..=6).map(|seqno| entry(&secret, seqno, Flags::NONE, 1)).collect();
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &items);
+    writer.flush().expect("flushes");
+    let reader = writer.reader();
+    let last = |reader: &LedgerReader| {
+        reader.read_range(SeqNo(1), SeqNo(99), usize::MAX).expect("reads").map_or(0, |range| range.to().0)
+    };
+    assert_eq!(last(&reader), 6);
+    writer.init(SeqNo::NONE, None).expect("begins");
+    assert_eq!(last(&reader), 0);
+    append_all(&mut writer, &items[..3]);
+    assert_eq!(last(&reader), 3);
+    let other = entry(&secret, 4, Flags::NONE, 9);
+    append_all(&mut writer, std::slice::from_ref(&other));
+    writer.flush().expect("flushes");
+    assert_eq!(last(&reader), 4);
+    let range = reader.read_range(SeqNo(4), SeqNo(4), usize::MAX).expect("reads").expect("there");
+    assert_eq!(range.bytes, other.0);
+}
+
+/// Chunks that appear in or vanish from a read-only directory while the node runs.
+#[test]
+fn read_only_directories_are_looked_at_again_when_they_change() {
+    let secret = secret(KEY, 1);
+    let (copies, main) = (tempfile::tempdir().expect("temporary"), tempfile::tempdir().expect("temporary"));
+    let made = tempfile::tempdir().expect("temporary");
+    let mut writer = open(made.path());
+    for seqno in 1..=2 {
+        append_all(&mut writer, &[entry(&secret, seqno, Flags::CHUNK_AFTER, 1)]);
+        writer.commit(SeqNo(seqno)).expect("commits");
+    }
+    let reader = LedgerReader::new(main.path(), &[copies.path().to_owned()]);
+    let has = |seqno| reader.read_range(SeqNo(seqno), SeqNo(seqno), usize::MAX).expect("reads").is_some();
+    let copy = |name: &str| fs::copy(made.path().join(name), copies.path().join(name)).expect("copied");
+    assert!(!has(1));
+    copy("ledger_1-1.committed");
+    std::thread::sleep(std::time::Duration::from_millis(20)); // the clock of file times
+    assert!(has(1) && !has(2));
+    copy("ledger_2-2.committed");
+    assert!(has(2));
+    fs::remove_file(copies.path().join("ledger_2-2.committed")).expect("deleted");
+    assert!(has(2), "an open file can still be read");
+}
+
+/// A table whose offsets were altered never yields bytes that are no entries.
+#[test]
+fn an_altered_table_is_refused() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    let items = [
+        entry(&secret, 1, Flags::NONE, 1),
+        entry(&secret, 2, Flags::NONE, 2),
+        entry(&secret, 3, Flags::CHUNK_AFTER, 3),
+    ];
+    append_all(&mut writer, &items);
+    writer.commit(SeqNo(3)).expect("commits");
+    let path = directory.path().join("ledger_1-3.committed");
+    let good = fs::read(&path).expect("read");
+    let table = good.len() - 12;
+    for at in table..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, &bad).expect("written");
+        let result = LedgerReader::new(directory.path(), &[]).read_range(SeqNo(1), SeqNo(3), usize::MAX);
+        assert!(result.is_err(), "{at}");
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -388,6 +473,7 @@ proptest! {
         let secret = secret(KEY, 1);
         let directory = tempfile::tempdir().expect("temporary");
         let mut writer = open(directory.path());
+        let mut reader = writer.reader();
         let mut model: Vec<Item> = Vec::new();
         let mut committed = 0usize;
         for op in ops {
@@ -418,6 +504,7 @@ proptest! {
                 Op::Reopen => {
                     writer.flush().expect("flushes");
                     writer = open(directory.path());
+                    reader = writer.reader();
                     // Only whole committed files are remembered as committed.
                     prop_assert!(writer.committed().0 <= committed as u64);
                     committed = usize::try_from(writer.committed().0).expect("small");
@@ -433,7 +520,8 @@ proptest! {
                         .take_while(|item| { size += item.0.len(); size <= usize::from(max) })
                         .map(|item| item.0.clone())
                         .collect();
-                    let range: Vec<Vec<u8>> = writer
+                    writer.flush().expect("flushes");
+                    let range: Vec<Vec<u8>> = reader
                         .read_range(SeqNo(from as u64), SeqNo(to as u64), max.into())
                         .expect("reads")
                         .map(|range| range.entries().map(|(_, bytes)| bytes.to_vec()).collect())
@@ -455,7 +543,7 @@ proptest! {
             prop_assert!(chunk.name.committed || chunk.name.end.is_none());
         }
         prop_assert!(ends <= committed as u64);
-        let mut reader = LedgerReader::new(directory.path(), &[]);
+        let reader = LedgerReader::new(directory.path(), &[]);
         let range = reader.read_range(SeqNo(1), SeqNo(1000), usize::MAX).expect("reads");
         prop_assert_eq!(range.map_or(0, |range| range.to().0), ends);
     }
