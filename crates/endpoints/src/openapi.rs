@@ -9,6 +9,6 @@ mod types;
 pub use document::{ApiInfo, SchemaConflict, document};
 pub use operation_id::operation_id;
 pub use schema::SchemaRef;
-pub use types::{AnyJson, Cose, Pem, TransactionId};
+pub use types::{AnyJson, Base64Text, Cose, MapOf, NodeId, Pem, TransactionId};
 
 pub(crate) use schema::Components;

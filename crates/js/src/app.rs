@@ -32,20 +32,21 @@ pub struct JsApp {
 }
 
 /// What an application's bytecode takes, and the limits in force: the content of `/node/js_metrics`.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "JavaScriptMetrics")]
 pub struct JsMetrics {
     /// Bytes of all bytecode values in the store.
     pub bytecode_size: u64,
     /// Whether they were written by this engine.
     pub bytecode_used: bool,
-    /// As configured.
-    pub max_cached_interpreters: u64,
-    /// Milliseconds.
-    pub max_execution_time: u64,
     /// Bytes.
     pub max_heap_size: u64,
     /// Bytes.
     pub max_stack_size: u64,
+    /// Milliseconds.
+    pub max_execution_time: u64,
+    /// As configured.
+    pub max_cached_interpreters: u64,
 }
 
 /// Everything derived from one state of the application's tables.

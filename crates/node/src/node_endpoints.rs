@@ -7,13 +7,15 @@ mod absent;
 mod attestation;
 mod consensus;
 mod network;
+mod schemas;
 mod status;
 
 pub(crate) use status::CCF_VERSION;
 
 use crate::{node_facts::NodeFacts, node_view::RunningNode};
 use ccf_endpoints::{
-    EndpointDefinition, ForwardingRequired, Frontend, InvalidTemplate, Method, Registry, openapi::ApiInfo,
+    EndpointDefinition, ErrorResponse, ForwardingRequired, Frontend, InvalidTemplate, Method, Registry,
+    openapi::ApiInfo,
 };
 use std::sync::Arc;
 
@@ -46,6 +48,15 @@ pub(crate) fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Resul
         registry.install(definition)?;
     }
     Ok(registry)
+}
+
+/// Answers with a value whose members are declared in the order of the published schema, and sent sorted.
+fn respond(
+    ctx: &mut ccf_endpoints::EndpointContext<'_>,
+    answer: impl serde::Serialize,
+) -> Result<(), ErrorResponse> {
+    let sorted = serde_json::to_value(answer).map_err(|e| ErrorResponse::internal(e.to_string()))?;
+    ctx.respond_json(&sorted)
 }
 
 /// An endpoint that answers from this node's own state, without the store.

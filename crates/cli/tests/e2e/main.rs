@@ -7,6 +7,7 @@
 mod bank;
 mod bundle_from_npm;
 mod load;
+mod published_api;
 mod running;
 mod shell;
 mod verdicts;

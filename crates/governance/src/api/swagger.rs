@@ -17,7 +17,11 @@ const VERSIONED: [&str; 3] = ["/members/", "/recovery/", "/service/"];
 
 pub(super) fn endpoints() -> Vec<EndpointDefinition> {
     let api = EndpointDefinition::read_only(Method::Get, "/api", json_answer(api));
-    vec![api.summary("OpenAPI schema").description("The description of these endpoints.")]
+    vec![
+        api.output::<openapi::AnyJson>()
+            .summary("OpenAPI schema")
+            .description("The description of these endpoints."),
+    ]
 }
 
 fn api(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {

@@ -2,6 +2,7 @@
 
 use super::base64::Base64;
 use ccf_types::SeqNo;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ pub struct NodeInfo {
 }
 
 /// Where in its life a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NodeStatus {
     /// Asked to join.
     Pending,
@@ -77,7 +78,7 @@ pub struct QuoteInfo {
 }
 
 /// Kinds of attestation evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum QuoteFormat {
     /// Intel SGX; only in old ledgers.
     #[serde(rename = "OE_SGX_v1")]

@@ -2,6 +2,7 @@
 
 use super::base64::Base64;
 use ccf_types::{SeqNo, TxId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub struct ServiceInfo {
 }
 
 /// Where in its life a service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ServiceStatus {
     /// Created, not yet voted open.
     Opening,

@@ -2,8 +2,13 @@
 //! were given are written again (node specification, section 3.3).
 
 use super::units::SizeText;
+use ccf_endpoints::openapi::AnyJson;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Addresses a node listens on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,7 +31,8 @@ pub struct NodeToNodeInterface {
 }
 
 /// One listening socket for clients and its rules.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "NodeInfoNetwork_v2__NetInterface")]
 pub struct RpcInterface {
     /// Regular expressions; an endpoint's path template must match one wholly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +44,7 @@ pub struct RpcInterface {
     pub bind_address: String,
     /// Which operator endpoints this interface offers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<BTreeSet<OperatorFeature>>")]
     pub enabled_operator_features: Vec<OperatorFeature>,
     /// Whose certificate is presented.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +63,7 @@ pub struct RpcInterface {
     pub max_open_sessions_soft: Option<usize>,
     /// `tcp` or `udp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub protocol: Option<Transport>,
     /// The address clients use; filled with the bound one when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +84,7 @@ pub enum Transport {
 }
 
 /// Operator endpoints that are off unless named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OperatorFeature {
     /// Download of snapshots.
     SnapshotRead,
@@ -87,7 +95,7 @@ pub enum OperatorFeature {
 }
 
 /// Whose certificate an interface presents.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Endorsement {
     /// The endorsing authority.
@@ -95,7 +103,7 @@ pub struct Endorsement {
 }
 
 /// Endorsing authorities.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Authority {
     /// The node itself: available at once.
     Node,
@@ -109,8 +117,9 @@ pub enum Authority {
 }
 
 /// Limits of the HTTP parser of an interface.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "ParserConfiguration")]
 pub struct HttpConfiguration {
     /// HTTP/2 setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +129,7 @@ pub struct HttpConfiguration {
     pub max_body_size: Option<SizeText>,
     /// HTTP/2 setting, at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
     pub max_concurrent_streams_count: Option<u32>,
     /// HTTP/2 setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,8 +143,9 @@ pub struct HttpConfiguration {
 }
 
 /// Where requests are redirected, if at all.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NodeInfoNetwork_v2__NetInterface__Redirections")]
 pub struct Redirections {
     /// For requests that only a backup may answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,6 +190,30 @@ pub enum Role {
     Primary,
     /// Replicates.
     Backup,
+}
+
+/// As published: the kinds by name, their parameters left open.
+impl JsonSchema for Resolver {
+    fn schema_name() -> Cow<'static, str> {
+        "RedirectionResolverConfig".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let properties = json_schema!({
+            "kind": generator.subschema_for::<ResolutionKind>(),
+            "target": generator.subschema_for::<AnyJson>(),
+        });
+        json_schema!({"properties": properties, "required": ["kind"], "type": "object"})
+    }
+}
+
+/// The tags of [`Resolver`], for its schema.
+#[derive(JsonSchema)]
+#[schemars(rename = "RedirectionResolutionKind")]
+#[expect(dead_code, reason = "exists for its schema")]
+enum ResolutionKind {
+    NodeByRole,
+    StaticAddress,
 }
 
 impl RpcInterface {

@@ -1,7 +1,8 @@
 //! Durations and sizes written as text with a unit, kept verbatim (node specification, section 3.1).
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// A time such as `100ms`. No unit means microseconds. The text is kept and written back unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,17 @@ pub enum UnitError {
     /// The number is too large for its unit.
     #[error("'{0}' is too large")]
     TooLarge(String),
+}
+
+/// The published schema of sizes has the name of times.
+impl JsonSchema for SizeText {
+    fn schema_name() -> Cow<'static, str> {
+        "TimeString".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"pattern": "^[0-9]+(B|KB|MB|GB|TB|PB)?$", "type": "string"})
+    }
 }
 
 const TIME_UNITS: &[(&str, u64)] =

@@ -1,21 +1,22 @@
 //! Endpoints whose subject this version does not have yet, answered as a node answers that has none of it: no
 //! indexing, no historical cache, no refreshed keys, no files to download.
 
-use super::{Shared, local};
-use ccf_endpoints::{EndpointDefinition, ErrorCode, ErrorResponse, Method, OperatorFeature};
+use super::{Shared, local, respond};
+use ccf_endpoints::{
+    EndpointDefinition, ErrorCode, ErrorResponse, Method, OperatorFeature, openapi::AnyJson,
+};
 use ccf_governance::tables::{self, node::NodeStatus};
-use ccf_js::{Console, JsApp};
+use ccf_js::{Console, JsApp, JsMetrics};
 use ccf_types::NodeId;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "JWTRefreshMetrics")]
 struct JwtRefreshMetrics {
     attempts: u64,
-    failures: u64,
     successes: u64,
+    failures: u64,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -29,12 +30,12 @@ pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
     let mut all = vec![
         EndpointDefinition::read_only(Method::Get, "/js_metrics", move |ctx| {
             let metrics = scripts.metrics(&ctx.tx);
-            ctx.respond_json(&metrics)
+            respond(ctx, &metrics)
         })
-        .output::<serde_json::Map<String, Value>>()
+        .output::<JsMetrics>()
         .summary("Bytecode and limits of the JavaScript runtime"),
         local(Method::Get, "/index/strategies", |ctx| ctx.respond_json(&[(); 0]))
-            .output::<Vec<Value>>()
+            .output::<AnyJson>()
             .summary("Indexing strategies: none in this version"),
         EndpointDefinition::command(Method::Get, "/historical_cache", |ctx| {
             ctx.respond_json(&HistoricalCache { estimated_size: 0 })
@@ -42,7 +43,7 @@ pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
         .output::<HistoricalCache>()
         .summary("Size of the cache of historical queries, which this version does not have"),
         EndpointDefinition::command(Method::Get, "/jwt_keys/refresh/metrics", |ctx| {
-            ctx.respond_json(&JwtRefreshMetrics { attempts: 0, failures: 0, successes: 0 })
+            respond(ctx, JwtRefreshMetrics { attempts: 0, successes: 0, failures: 0 })
         })
         .output::<JwtRefreshMetrics>()
         .summary("Refreshes of JWT keys: none in this version"),

@@ -1,31 +1,49 @@
 //! Attestation evidence of nodes (node specification, section 13.5).
 
-use super::Shared;
-use ccf_endpoints::{EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method};
+use super::{Shared, respond};
+use ccf_endpoints::{
+    EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method,
+    openapi::{self, Base64Text},
+};
 use ccf_governance::tables::{
     self,
     base64::Base64,
     node::{NodeStatus, QuoteFormat, QuoteInfo},
 };
 use ccf_types::NodeId;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
-use std::ops::ControlFlow;
+use std::{borrow::Cow, ops::ControlFlow};
 
 #[derive(Serialize, JsonSchema)]
 struct Quote {
-    #[schemars(with = "String")]
-    endorsements: Base64,
-    #[schemars(with = "String")]
-    format: QuoteFormat,
-    measurement: String,
-    #[schemars(with = "String")]
+    #[schemars(with = "openapi::NodeId")]
     node_id: NodeId,
-    #[schemars(with = "String")]
+    #[schemars(with = "Base64Text")]
     raw: Base64,
+    #[schemars(with = "Base64Text")]
+    endorsements: Base64,
+    format: QuoteFormat,
     #[schemars(with = "Option<String>")]
+    measurement: String,
+    #[schemars(with = "Option<Base64Text>")]
     #[serde(skip_serializing_if = "Option::is_none")]
     uvm_endorsements: Option<Base64>,
+}
+
+/// The same under its newer name.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Attestation(Quote);
+
+impl JsonSchema for Attestation {
+    fn schema_name() -> Cow<'static, str> {
+        "Attestation".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Quote::json_schema(generator)
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -37,7 +55,7 @@ struct Quotes {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GetAttestations__Out")]
 struct Attestations {
-    attestations: Vec<Quote>,
+    attestations: Vec<Attestation>,
 }
 
 impl Quote {
@@ -60,24 +78,23 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             if !ctx.tx.ro(&tables::NODES).has(&facts.node_id)? {
                 return Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "Could not find node quote."));
             }
-            ctx.respond_json(&Quote::of(facts.node_id.clone(), &facts.quote, facts.measurement.clone()))
+            respond(ctx, Quote::of(facts.node_id.clone(), &facts.quote, facts.measurement.clone()))
         })
         .forwarding(ForwardingRequired::Never)
-        .output::<Quote>()
         .summary("Attestation evidence of this node")
     };
     vec![
-        own("/quotes/self"),
-        own("/attestations/self"),
+        own("/quotes/self").output::<Quote>(),
+        own("/attestations/self").output::<Attestation>(),
         EndpointDefinition::read_only(Method::Get, "/quotes", |ctx| {
             let quotes = trusted(&ctx.tx)?;
-            ctx.respond_json(&Quotes { quotes })
+            respond(ctx, Quotes { quotes })
         })
         .output::<Quotes>()
         .summary("Attestation evidence of all trusted nodes"),
         EndpointDefinition::read_only(Method::Get, "/attestations", |ctx| {
-            let attestations = trusted(&ctx.tx)?;
-            ctx.respond_json(&Attestations { attestations })
+            let attestations = trusted(&ctx.tx)?.into_iter().map(Attestation).collect();
+            respond(ctx, Attestations { attestations })
         })
         .output::<Attestations>()
         .summary("Attestation evidence of all trusted nodes"),

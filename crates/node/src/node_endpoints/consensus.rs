@@ -1,8 +1,9 @@
 //! Details of replication (node specification, section 13.4).
 
-use super::{Shared, local};
+use super::{Shared, local, schemas};
 use ccf_endpoints::{EndpointDefinition, Method, Role};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
     let details = shared.clone();
@@ -22,10 +23,10 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             }});
             ctx.respond_json(&answer)
         })
-        .output::<Map<String, Value>>()
+        .output::<schemas::ConsensusConfigDetails>()
         .summary("Details of replication"),
         local(Method::Get, "/config", move |ctx| ctx.respond_json(&own_address(&config)))
-            .output::<Map<String, Value>>()
+            .output::<BTreeMap<String, schemas::ConsensusNodeConfig>>()
             .summary("Addresses of the latest configuration"),
     ]
 }

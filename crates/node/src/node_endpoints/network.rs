@@ -1,9 +1,10 @@
 //! The network and the service (node specification, section 13.3).
 
-use super::{Shared, local};
-use crate::node_facts::NodeFacts;
+use super::{Shared, local, respond, schemas};
+use crate::{config::RpcInterface, node_facts::NodeFacts};
 use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method,
+    openapi::{self, Pem, TransactionId},
 };
 use ccf_governance::tables::{
     self,
@@ -20,17 +21,17 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GetNetworkInfo__Out")]
 struct Network {
-    #[schemars(with = "String")]
-    current_service_create_txid: Option<TxId>,
-    #[schemars(with = "Option<u64>")]
+    service_status: ServiceStatus,
+    #[schemars(with = "Pem")]
+    service_certificate: String,
+    #[schemars(with = "u64")]
     current_view: Option<View>,
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "openapi::NodeId")]
     primary_id: Option<NodeId>,
     recovery_count: u64,
-    service_certificate: String,
     service_data: Value,
-    #[schemars(with = "String")]
-    service_status: ServiceStatus,
+    #[schemars(with = "TransactionId")]
+    current_service_create_txid: Option<TxId>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -42,20 +43,20 @@ struct Nodes {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GetNode__NodeInfo")]
 struct Node {
-    last_written: u64,
-    node_data: Value,
-    #[schemars(with = "String")]
+    #[schemars(with = "openapi::NodeId")]
     node_id: NodeId,
-    primary: bool,
-    #[schemars(with = "BTreeMap<String, Value>")]
-    rpc_interfaces: BTreeMap<String, NetInterface>,
-    #[schemars(with = "String")]
     status: NodeStatus,
+    primary: bool,
+    #[schemars(with = "BTreeMap<String, RpcInterface>")]
+    rpc_interfaces: BTreeMap<String, NetInterface>,
+    node_data: Value,
+    last_written: u64,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GetServicePreviousIdentity__Out")]
 struct PreviousIdentity {
+    #[schemars(with = "Pem")]
     previous_service_identity: String,
 }
 
@@ -130,7 +131,7 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             }
         })
         .forwarding(ForwardingRequired::Never)
-        .output::<BTreeMap<String, Value>>()
+        .output::<schemas::ServiceConfiguration>()
         .summary("The service's configuration"),
         local(Method::Post, "/create", |_| {
             Err(ErrorResponse::with_status(403, ErrorCode::InternalError, "Node is not in initial state."))
@@ -148,15 +149,18 @@ fn network(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
         return Err(not_found("Service state not available."));
     };
     let term = shared.node.status.term();
-    ctx.respond_json(&Network {
-        current_service_create_txid: info.current_service_create_txid,
-        current_view: Some(term.view),
-        primary_id: term.primary.clone(),
-        recovery_count: info.recovery_count.unwrap_or(0),
-        service_certificate: info.cert,
-        service_data: info.service_data.unwrap_or(Value::Null),
-        service_status: info.status,
-    })
+    respond(
+        ctx,
+        Network {
+            current_service_create_txid: info.current_service_create_txid,
+            current_view: Some(term.view),
+            primary_id: term.primary.clone(),
+            recovery_count: info.recovery_count.unwrap_or(0),
+            service_certificate: info.cert,
+            service_data: info.service_data.unwrap_or(Value::Null),
+            service_status: info.status,
+        },
+    )
 }
 
 fn nodes(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
@@ -191,7 +195,7 @@ fn nodes(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResp
             nodes.push(Node::of(&ctx.tx, id, info, term.primary.as_ref())?);
         }
     }
-    ctx.respond_json(&Nodes { nodes })
+    respond(ctx, Nodes { nodes })
 }
 
 fn one_node(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
@@ -207,7 +211,7 @@ fn respond_with_node(
     match ctx.tx.ro(&tables::NODES).get(&id)? {
         Some(info) => {
             let node = Node::of(&ctx.tx, id, info, shared.node.status.term().primary.as_ref())?;
-            ctx.respond_json(&node)
+            respond(ctx, node)
         }
         None => Err(not_found("Node not found")),
     }
@@ -218,7 +222,7 @@ fn own_node(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorR
     if ctx.tx.ro(&tables::NODES).has(&id)? {
         return respond_with_node(shared, ctx, id);
     }
-    ctx.respond_json(&Node::from_facts(&shared.facts))
+    respond(ctx, Node::from_facts(&shared.facts))
 }
 
 fn primary_node(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
@@ -238,5 +242,5 @@ fn removable(_: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRespo
     })?;
     let nodes =
         rows.into_iter().map(|(id, info)| Node::of(&ctx.tx, id, info, None)).collect::<Result<_, _>>()?;
-    ctx.respond_json(&Nodes { nodes })
+    respond(ctx, Nodes { nodes })
 }

@@ -1,9 +1,10 @@
 //! Status of this node (node specification, section 13.2).
 
-use super::{Shared, local};
+use super::{Shared, local, respond, schemas};
 use crate::{http::SessionMetrics, interfaces::ServerHandle, node_facts::StartupState};
 use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Frontend, Method, NodeView, Role,
+    openapi::{self, Pem},
 };
 use ccf_types::NodeId;
 use schemars::JsonSchema;
@@ -16,11 +17,18 @@ pub(crate) const CCF_VERSION: &str = "ccf-7.0.0";
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "GetState__Out")]
 struct State {
-    last_signed_seqno: u64,
-    #[schemars(with = "String")]
+    #[schemars(with = "openapi::NodeId")]
     node_id: NodeId,
-    startup_seqno: u64,
+    #[schemars(with = "schemas::NodeStartupState")]
     state: StartupState,
+    last_signed_seqno: u64,
+    startup_seqno: u64,
+    /// Only while the private ledger is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_target_seqno: Option<u64>,
+    /// Only while the private ledger is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_recovered_seqno: Option<u64>,
     stop_notice: bool,
 }
 
@@ -35,6 +43,7 @@ struct Version {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SelfSignedNodeCertificateInfo")]
 struct SelfSignedCertificate {
+    #[schemars(with = "Pem")]
     self_signed_certificate: String,
 }
 
@@ -48,18 +57,18 @@ struct Metrics {
 #[schemars(rename = "SessionMetrics")]
 struct Sessions {
     active: usize,
-    interfaces: BTreeMap<String, InterfaceSessions>,
     peak: usize,
+    interfaces: BTreeMap<String, InterfaceSessions>,
 }
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "SessionMetrics__PerInterface")]
 struct InterfaceSessions {
     active: usize,
-    errors: HttpErrors,
-    hard_cap: usize,
     peak: usize,
     soft_cap: usize,
+    hard_cap: usize,
+    errors: HttpErrors,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -102,13 +111,16 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         EndpointDefinition::read_only(Method::Get, "/state", move |ctx| {
             // Reading the version of the store gives the answer its transaction ID.
             let _ = ctx.tx.read_tx_id();
-            ctx.respond_json(&State {
-                last_signed_seqno: state.node.status.last_signed().0,
+            let answer = State {
                 node_id: state.facts.node_id.clone(),
-                startup_seqno: state.facts.startup_seqno,
                 state: state.facts.state(),
+                last_signed_seqno: state.node.status.last_signed().0,
+                startup_seqno: state.facts.startup_seqno,
+                recovery_target_seqno: None,
+                last_recovered_seqno: None,
                 stop_notice: state.facts.stop_notice(),
-            })
+            };
+            respond(ctx, answer)
         })
         .forwarding(ccf_endpoints::ForwardingRequired::Never)
         .output::<State>()
@@ -124,7 +136,7 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         .summary("Version of this node"),
         local(Method::Get, "/metrics", move |ctx| {
             match metrics.facts.server.get().and_then(ServerHandle::metrics) {
-                Some(metrics) => ctx.respond_json(&Metrics::of(&metrics)),
+                Some(metrics) => respond(ctx, Metrics::of(&metrics)),
                 None => Err(ErrorResponse::internal("The HTTP server is not running.")),
             }
         })
