@@ -24,6 +24,7 @@ mod request_handler;
 mod run;
 pub mod sequencer;
 mod service_hooks;
+pub mod snapshots;
 mod start;
 
 pub use application::{Application, ApplicationContext};
