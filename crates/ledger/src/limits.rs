@@ -46,3 +46,10 @@ pub const VERIFIER_LEAVES_KEPT: u64 = 1 << 16;
 
 /// Leaves collected before the first signature of a ledger that begins in the middle.
 pub const UNROOTED_LEAVES_MAX: u64 = 1 << 22;
+
+/// Entries are replayed in blocks of about this size: some thousand small ones, so that handing a block from thread to
+/// thread costs nothing, and the block stays in a core's cache while it is decoded.
+pub const REPLAY_BLOCK_BYTES: usize = 256 << 10;
+
+/// Blocks waiting for each thread of a replay: enough that none waits for another that is late for a moment.
+pub const REPLAY_BLOCKS_MAX: usize = 4;

@@ -19,6 +19,7 @@ mod node_view;
 pub mod output_files;
 pub mod peers;
 pub mod platform;
+pub mod replay;
 pub mod replication_status;
 mod request_handler;
 mod run;

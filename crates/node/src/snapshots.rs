@@ -17,7 +17,7 @@ use ccf_types::{Digest, SeqNo, TxId};
 use std::{
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 /// Where snapshots are, and when they are taken.

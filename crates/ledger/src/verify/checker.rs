@@ -43,6 +43,18 @@ pub struct SignatureCheck {
 }
 
 impl SignatureCheck {
+    /// The check that the signature transaction `tx_id` signs `root` with these keys, which the caller knows to be
+    /// those of the signers.
+    #[must_use]
+    pub fn new(
+        tx_id: TxId,
+        root: Digest,
+        node: Option<(PublicKey, NodeSignature)>,
+        service: Option<(PublicKey, ServiceSignature)>,
+    ) -> Self {
+        Self { tx_id, root, node, service }
+    }
+
     /// Verifies.
     ///
     /// # Errors
