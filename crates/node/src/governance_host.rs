@@ -3,22 +3,23 @@
 use crate::{
     node_facts::{NodeFacts, StartupState},
     node_view::RunningNode,
+    service_hooks::KnownService,
 };
 use ccf_crypto::key::EcKeyPair;
 use ccf_governance::{NodeGovernance, NodePhase};
 use ccf_kv::Tx;
 use ccf_ledger::secrets::LedgerSecret;
 use ccf_types::{Digest, TxId};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Answers governance from the running node.
 pub(crate) struct GovernanceHost {
     /// This node.
     pub facts: Arc<NodeFacts>,
-    /// Store, sequencer, status.
+    /// Store, replication, status.
     pub node: Arc<RunningNode>,
-    /// The service's key.
-    pub service_key: Arc<EcKeyPair>,
+    /// The service, once known.
+    pub service: Arc<OnceLock<KnownService>>,
 }
 
 impl NodeGovernance for GovernanceHost {
@@ -29,7 +30,11 @@ impl NodeGovernance for GovernanceHost {
     fn phase(&self) -> NodePhase {
         match self.facts.state() {
             StartupState::PartOfNetwork => NodePhase::PartOfNetwork,
-            StartupState::Initialized => NodePhase::Other,
+            StartupState::Initialized
+            | StartupState::Pending
+            | StartupState::ReadingPublicLedger
+            | StartupState::PartOfPublicNetwork
+            | StartupState::ReadingPrivateLedger => NodePhase::Other,
         }
     }
 
@@ -38,7 +43,7 @@ impl NodeGovernance for GovernanceHost {
     }
 
     fn service_key(&self) -> Option<Arc<EcKeyPair>> {
-        Some(Arc::clone(&self.service_key))
+        self.service.get().map(|service| Arc::clone(&service.key))
     }
 
     fn request_chunk(&self, tx_id: TxId) {

@@ -43,7 +43,6 @@ pub(crate) enum InterfaceError {
 /// Interfaces that listen, with the addresses they got.
 pub(crate) struct BoundInterfaces {
     listening: Vec<Interface>,
-    /// Held so that nobody else takes the address; nothing is accepted on it until nodes can join.
     node_listener: TcpListener,
     node_row: NetInterface,
     rpc_rows: BTreeMap<String, NetInterface>,
@@ -187,6 +186,14 @@ impl BoundInterfaces {
         &self.rpc_rows
     }
 
+    /// The listening end of the node-to-node interface.
+    ///
+    /// # Errors
+    /// If the system refuses a second handle.
+    pub(crate) fn node_listener(&self) -> std::io::Result<TcpListener> {
+        self.node_listener.try_clone()
+    }
+
     /// Takes the rules of the interfaces, for the request handler.
     pub(crate) fn take_rules(&mut self) -> Vec<InterfaceRules> {
         std::mem::take(&mut self.rules)
@@ -207,10 +214,7 @@ impl BoundInterfaces {
             idle_timeout: config.idle_connection_timeout.as_ref().map(config::TimeText::duration),
         };
         let server = Server::start(&settings, self.listening, &Arc::new(handler))?;
-        Ok(ServerHandle(Arc::new(Inner {
-            server: RwLock::new(Some(server)),
-            _node_listener: self.node_listener,
-        })))
+        Ok(ServerHandle(Arc::new(Inner { server: RwLock::new(Some(server)) })))
     }
 }
 
@@ -220,7 +224,6 @@ pub(crate) struct ServerHandle(Arc<Inner>);
 
 struct Inner {
     server: RwLock<Option<Server>>,
-    _node_listener: TcpListener,
 }
 
 impl ServerHandle {

@@ -9,18 +9,38 @@ use std::{
     collections::BTreeMap,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
 };
 
-/// Where in its life a node is (node specification, section 7). The states of joining and recovery come with them.
+/// Where in its life a node is (node specification, section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[schemars(rename = "ccf__NodeStartupState")]
+#[repr(u8)]
 pub(crate) enum StartupState {
     /// Keys and evidence are being prepared.
     Initialized,
+    /// A joiner that is not trusted yet.
+    Pending,
+    /// Recovery, first pass: the public ledger.
+    ReadingPublicLedger,
+    /// Part of a network whose private state is not known yet.
+    PartOfPublicNetwork,
+    /// Recovery, second pass: the private ledger.
+    ReadingPrivateLedger,
     /// Normal.
     PartOfNetwork,
+}
+
+impl StartupState {
+    const ALL: [StartupState; 6] = [
+        StartupState::Initialized,
+        StartupState::Pending,
+        StartupState::ReadingPublicLedger,
+        StartupState::PartOfPublicNetwork,
+        StartupState::ReadingPrivateLedger,
+        StartupState::PartOfNetwork,
+    ];
 }
 
 /// Facts about this node.
@@ -39,11 +59,11 @@ pub(crate) struct NodeFacts {
     pub node_data: Option<serde_json::Value>,
     /// PEM of the self-signed certificate; changes with renewals.
     pub self_signed_certificate: RwLock<String>,
-    /// Seqno at which the node began.
-    pub startup_seqno: u64,
+    /// Seqno of the snapshot with which the node began; 0 without one.
+    pub startup_seqno: AtomicU64,
     /// The HTTP server, once it runs.
     pub server: OnceLock<ServerHandle>,
-    state: AtomicU64,
+    state: AtomicU8,
     stop_notice: AtomicBool,
 }
 
@@ -67,9 +87,9 @@ impl NodeFacts {
             rpc_interfaces,
             node_data,
             self_signed_certificate: RwLock::new(self_signed_certificate),
-            startup_seqno: 0,
+            startup_seqno: AtomicU64::new(0),
             server: OnceLock::new(),
-            state: AtomicU64::new(0),
+            state: AtomicU8::new(0),
             stop_notice: AtomicBool::new(false),
         }
     }
@@ -77,16 +97,14 @@ impl NodeFacts {
     /// The state of life.
     #[must_use]
     pub(crate) fn state(&self) -> StartupState {
-        if self.state.load(Ordering::Acquire) == 0 {
-            StartupState::Initialized
-        } else {
-            StartupState::PartOfNetwork
-        }
+        let index = usize::from(self.state.load(Ordering::Acquire));
+        StartupState::ALL.get(index).copied().unwrap_or(StartupState::Initialized)
     }
 
-    /// The node takes part in its network from now on.
-    pub(crate) fn become_part_of_network(&self) {
-        self.state.store(1, Ordering::Release);
+    /// The node enters another state of its life.
+    pub(crate) fn enter(&self, state: StartupState) {
+        self.state.store(state as u8, Ordering::Release);
+        tracing::info!("This node is {state:?} now");
     }
 
     /// Whether an operator has announced that the node will stop.

@@ -1,11 +1,11 @@
 //! The node as requests see it: role, commit, open frontends, and the way of a committed transaction into the ledger.
 
 use crate::{
-    replication_status::ReplicationStatus,
-    sequencer::{FinishedEntry, Inbox},
+    redirections::Redirections,
+    replication::{FinishedEntry, Inbox, reconfiguration_of, status::ReplicationStatus},
 };
 use ccf_endpoints::{CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role};
-use ccf_kv::{Store, Written};
+use ccf_kv::{CommitError, Store, Tx, Written};
 use ccf_ledger::{
     entry::{DomainEncoder, EntryContext, Flags, seal},
     evidence::CommitEvidence,
@@ -63,14 +63,16 @@ pub(crate) struct RunningNode {
     pub max_uncommitted: u64,
     /// Bytes one transaction may write.
     pub(crate) transaction_bytes_max: usize,
+    /// Where interfaces lead clients that want another node.
+    pub redirections: Redirections,
 }
 
 impl RunningNode {
-    /// Builds the entry of a transaction and queues it for the sequencer, without waking it.
+    /// Builds the entry of a transaction and queues it for the replicator, without waking it.
     ///
     /// # Panics
     /// If the entry cannot be built: its place in the ledger could never be filled, so the node must stop.
-    pub(crate) fn enqueue(&self, written: &Written, claims_digest: Digest) {
+    pub(crate) fn enqueue(&self, written: Written, claims_digest: Digest) {
         thread_local!(static ENCODER: RefCell<DomainEncoder> = RefCell::new(DomainEncoder::new()));
         let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
         let sealed = ENCODER.with_borrow_mut(|encoder| {
@@ -83,9 +85,52 @@ impl RunningNode {
             Err(error) => stop_on_broken_entry(written.tx_id, &error),
         };
         LAST_SEALED.set((sealed.tx_id, sealed.write_set_digest));
-        self.inbox.push(FinishedEntry { tx_id: sealed.tx_id, bytes: sealed.bytes, leaf: sealed.leaf });
+        self.inbox.push(FinishedEntry {
+            tx_id: sealed.tx_id,
+            bytes: sealed.bytes.into(),
+            leaf: sealed.leaf,
+            reconfiguration: reconfiguration_of(written.actions),
+        });
+    }
+
+    /// Executes a transaction of the node itself, again while others get in its way. Answers where it was written; none if
+    /// it wrote nothing.
+    ///
+    /// # Errors
+    /// What `body` says, or that this node is not primary.
+    pub(crate) fn execute<E>(&self, mut body: impl FnMut(&Tx) -> Result<(), E>) -> Result<Option<TxId>, InternalError<E>> {
+        for _ in 0..OWN_ATTEMPTS_MAX {
+            let tx = self.store.begin();
+            body(&tx).map_err(InternalError::Body)?;
+            match tx.commit() {
+                Ok(committed) => {
+                    let Some(written) = committed.into_written() else { return Ok(None) };
+                    let tx_id = written.tx_id;
+                    self.enqueue(*written, Digest::ZERO);
+                    self.inbox.burst_done();
+                    return Ok(Some(tx_id));
+                }
+                Err(CommitError::Conflict) => {}
+                Err(error) => return Err(InternalError::Commit(error)),
+            }
+        }
+        Err(InternalError::Commit(CommitError::Conflict))
     }
 }
+
+/// A transaction of the node itself did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InternalError<E> {
+    /// Its own reason.
+    #[error("{0}")]
+    Body(E),
+    /// The store's.
+    #[error("{0}")]
+    Commit(CommitError),
+}
+
+/// How often a transaction of the node itself is tried.
+const OWN_ATTEMPTS_MAX: usize = 100;
 
 thread_local! {
     /// The transaction this worker sealed last, for answers that wait for its commit.
@@ -155,12 +200,11 @@ impl NodeView for RunningNode {
     }
 
     fn replicate(&self, record: CommitRecord) -> Result<(), NotReplicated> {
-        self.enqueue(&record.written, record.claims_digest);
+        self.enqueue(*record.written, record.claims_digest);
         Ok(())
     }
 
-    fn redirect_address(&self, _: Role, _: &InterfaceRules) -> Option<String> {
-        // The only node is the primary; there is no other to lead to.
-        None
+    fn redirect_address(&self, to: Role, interface: &InterfaceRules) -> Option<String> {
+        self.redirections.address(to, &interface.name, &self.store, self.status.term().primary.as_ref())
     }
 }

@@ -1,21 +1,34 @@
 //! What this node does when governance tables change for good (governance specification, section 8.4).
 
-use crate::{http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode};
+use crate::{
+    http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode, peers::PeerNetwork,
+};
 use ccf_crypto::{
     Zeroizing,
     cert::{Certificate, renew_self_signed},
     key::{EcKeyPair, RsaKeyPair},
 };
+use ccf_consensus::{NodeChange, Reconfiguration};
 use ccf_endpoints::{Frontend, NodeView};
 use ccf_governance::tables::{
     self,
+    node::{NodeInfo, NodeStatus},
     secrets::EncryptedSecrets,
     service::{ServiceInfo, ServiceStatus},
 };
 use ccf_kv::{HookContext, MapWrites, Store, UNIT};
-use ccf_ledger::secrets::LedgerSecret;
-use parking_lot::RwLock;
-use std::sync::Arc;
+use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
+use ccf_types::NodeId;
+use parking_lot::{Mutex, RwLock};
+use std::sync::{Arc, OnceLock};
+
+/// The service that this node belongs to.
+pub(crate) struct KnownService {
+    /// Its key.
+    pub key: Arc<EcKeyPair>,
+    /// PEM of its certificate when this node met it; renewals keep key and subject.
+    pub certificate: String,
+}
 
 /// What the hooks work with.
 pub(crate) struct Hooked {
@@ -29,10 +42,16 @@ pub(crate) struct Hooked {
     pub node_key: Arc<EcKeyPair>,
     /// Ledger secrets are sent to it.
     pub encryption_key: RsaKeyPair,
-    /// The service's key.
-    pub service_key: Arc<EcKeyPair>,
+    /// The other nodes, who want to see a renewed certificate.
+    pub peers: PeerNetwork,
+    /// The service, once known.
+    pub service: Arc<OnceLock<KnownService>>,
     /// The certificate that signatures carry.
     pub endorsed_certificate: Arc<RwLock<String>>,
+    /// All ledger secrets of this node.
+    pub secrets: Arc<RwLock<LedgerSecrets>>,
+    /// Nodes whose `retired_committed` was committed, for consensus to forget.
+    pub retired: Arc<Mutex<Vec<NodeId>>>,
 }
 
 /// Installs the hooks; before the first transaction.
@@ -61,11 +80,49 @@ pub(crate) fn install(store: &Store, hooked: &Arc<Hooked>) {
         tables::ENCRYPTED_LEDGER_SECRETS.name(),
         Arc::new(move |context, writes| rekey.install_secret(context, writes)),
     );
+    store.on_local(tables::NODES.name(), Arc::new(reconfigure));
+    let retirement = Arc::clone(hooked);
+    store.on_global(tables::NODES.name(), Arc::new(move |_, writes| retirement.note_retired(writes)));
     let service = Arc::clone(hooked);
     store.on_global(tables::SERVICE_INFO.name(), Arc::new(move |_, writes| service.service_changed(writes)));
 }
 
+/// Tells consensus what a transaction does to the set of nodes (consensus specification, section 8).
+fn reconfigure(context: &mut HookContext<'_>, writes: &MapWrites) {
+    let mut changes = Vec::new();
+    for (key, value) in writes {
+        let id = NodeId::from_text(&String::from_utf8_lossy(key));
+        match value.map(|row| serde_json::from_slice::<NodeInfo>(row)) {
+            Some(Ok(row)) => match row.status {
+                NodeStatus::Trusted => {
+                    let address = row.node_to_node_interface.published().into();
+                    changes.push(NodeChange::Trusted { id, address });
+                }
+                NodeStatus::Retired => changes.push(NodeChange::Removed(id)),
+                NodeStatus::Pending => {}
+            },
+            Some(Err(error)) => {
+                // All nodes see the same row, so none counts the node as a member.
+                tracing::error!("The row of node {id} written at {} cannot be read: {error}", context.tx_id());
+            }
+            None => changes.push(NodeChange::Removed(id)),
+        }
+    }
+    if !changes.is_empty() {
+        context.act(Box::new(Reconfiguration::Changes(changes)));
+    }
+}
+
 impl Hooked {
+    fn note_retired(&self, writes: &MapWrites) {
+        for (key, value) in writes {
+            let row = value.and_then(|row| serde_json::from_slice::<NodeInfo>(row).ok());
+            if row.is_some_and(|row| row.retired_committed) {
+                self.retired.lock().push(NodeId::from_text(&String::from_utf8_lossy(key)));
+            }
+        }
+    }
+
     /// The new certificate of this node in the writes on the table of endorsed certificates.
     fn own_certificate(&self, writes: &MapWrites) -> Option<String> {
         let pem = writes.get(self.facts.node_id.as_str().as_bytes())??;
@@ -80,7 +137,12 @@ impl Hooked {
         let seqno = context.tx_id().seqno;
         match self.own_secret(value) {
             Ok(Some(raw)) => {
-                context.set_context(Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno))));
+                let secret = Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno)));
+                if let Err(error) = self.secrets.write().add(Arc::clone(&secret)) {
+                    tracing::error!("The ledger secret written at {seqno} contradicts a known one: {error}. Exiting.");
+                    std::process::abort();
+                }
+                context.set_context(secret);
             }
             Ok(None) => {}
             Err(reason) => {
@@ -114,8 +176,22 @@ impl Hooked {
         }
         if self.node.is_open(Frontend::Gov) {
             self.renew_self_signed(pem);
+            self.show_peers(pem);
         }
         self.node.frontends.open(Frontend::Gov);
+    }
+
+    fn show_peers(&self, pem: &str) {
+        let Some(service) = self.service.get() else { return };
+        let shown = Certificate::from_pem(pem)
+            .and_then(|own| Ok((own, Certificate::from_pem(&service.certificate)?)))
+            .map_err(|error| error.to_string())
+            .and_then(|(own, service)| {
+                self.peers.set_identity(&self.node_key, own, service).map_err(|error| error.to_string())
+            });
+        if let Err(reason) = shown {
+            tracing::warn!("The renewed certificate cannot be used towards other nodes: {reason}");
+        }
     }
 
     /// A renewal of the endorsement renews the self-signed certificate too, with the same dates.
@@ -144,7 +220,7 @@ impl Hooked {
             return;
         };
         let ours = Certificate::from_pem(&info.cert)
-            .is_ok_and(|certificate| certificate.spki_der() == self.service_key.public_key().spki_der());
+            .is_ok_and(|certificate| self.service.get().is_some_and(|own| certificate.spki_der() == own.key.public_key().spki_der()));
         if ours && info.status == ServiceStatus::Open && !self.node.is_open(Frontend::App) {
             tracing::info!("The service is open: the application serves its users");
             self.node.frontends.open(Frontend::App);

@@ -9,7 +9,7 @@ use ccf_endpoints::{
 use ccf_types::NodeId;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 /// The version this node reports; tools read the CCF release whose interfaces it speaks.
 pub(crate) const CCF_VERSION: &str = "ccf-7.0.0";
@@ -115,7 +115,7 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
                 node_id: state.facts.node_id.clone(),
                 state: state.facts.state(),
                 last_signed_seqno: state.node.status.last_signed().0,
-                startup_seqno: state.facts.startup_seqno,
+                startup_seqno: state.facts.startup_seqno.load(Ordering::Acquire),
                 recovery_target_seqno: None,
                 last_recovered_seqno: None,
                 stop_notice: state.facts.stop_notice(),

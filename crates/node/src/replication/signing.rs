@@ -1,7 +1,7 @@
 //! Building signature transactions: the node's signature and the service's over one root (ledger
 //! specification, section 10).
 
-use crate::sequencer::FinishedEntry;
+use super::FinishedEntry;
 use ccf_crypto::{cose::SignatureClaims, key::EcKeyPair};
 use ccf_kv::{CommitError, Reserved, Store};
 use ccf_ledger::{
@@ -30,6 +30,8 @@ pub struct NodeSigner {
     pub service_key: Arc<EcKeyPair>,
     /// Issuer and subject of COSE signatures.
     pub claims: SignatureClaims,
+    /// Which signatures are written.
+    pub mode: SigningMode,
 }
 
 /// A signature transaction could not be built: the node must stop.
@@ -76,7 +78,7 @@ impl NodeSigner {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
         let blob = tree.to_blob_from(committed.0)?;
-        let values = SignatureTransaction::sign(&signer, SigningMode::Dual, tx_id, &root, blob, now)?;
+        let values = SignatureTransaction::sign(&signer, self.mode, tx_id, &root, blob, now)?;
         let tx = store.begin();
         for (map, value) in values.writes() {
             tx.raw(&map).put(UNIT_KEY.as_slice(), value);
@@ -87,6 +89,11 @@ impl NodeSigner {
         let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
         let context = EntryContext { tx_id, flags, claims_digest: Digest::ZERO, secret };
         let sealed = seal(&mut encoder, &context)?;
-        Ok(FinishedEntry { tx_id, bytes: sealed.bytes, leaf: sealed.leaf })
+        Ok(FinishedEntry {
+            tx_id,
+            bytes: sealed.bytes.into(),
+            leaf: sealed.leaf,
+            reconfiguration: None,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! What the sequencer tells the rest of the node about replication, readable from any thread without a lock.
+//! What the replicator tells the rest of the node about replication, readable from any thread without a lock.
 
 use arc_swap::ArcSwap;
 use ccf_endpoints::{Decision, Role};
@@ -15,7 +15,7 @@ use std::{
 /// Called once with the fate of a transaction.
 pub type Waiter = Box<dyn FnOnce(Decision) + Send>;
 
-/// Role, views and commit. Written by the sequencer only.
+/// Role, views and commit. Written by the replicator only.
 pub struct ReplicationStatus {
     /// Sequence number of the last committed transaction; its view follows from the history.
     committed: AtomicU64,
@@ -35,6 +35,28 @@ pub struct Term {
     pub primary: Option<NodeId>,
     /// First position of each view that has entries, oldest first.
     pub history: Vec<TxId>,
+    /// How many views have a known start, those without entries included.
+    pub starts: usize,
+}
+
+impl Term {
+    /// A term whose views 1, 2, … start at `starts`; a view without entries repeats the start of the next one.
+    #[must_use]
+    pub fn new(view: View, role: Role, primary: Option<NodeId>, starts: &[SeqNo]) -> Term {
+        let has_entries = |index: usize| starts.get(index + 1) != starts.get(index);
+        let history = (1..)
+            .zip(starts.iter().enumerate())
+            .filter(|(_, (index, _))| has_entries(*index))
+            .map(|(view, (_, seqno))| TxId { view: View(view), seqno: *seqno })
+            .collect();
+        Term { view, role, primary, history, starts: starts.len() }
+    }
+
+    /// Before the node takes part in a network.
+    #[must_use]
+    pub fn unstarted() -> Term {
+        Term::new(View::UNKNOWN, Role::Backup, None, &[])
+    }
 }
 
 impl ReplicationStatus {
@@ -88,14 +110,30 @@ impl ReplicationStatus {
         self.last_signed.store(seqno.0, Ordering::Release);
     }
 
-    /// Everything up to `seqno` is committed: tells those who wait.
+    /// The role or the view changed, or the primary became known.
+    pub(crate) fn set_term(&self, term: Term) {
+        self.term.store(Arc::new(term));
+    }
+
+    /// Everything up to `seqno` is committed: tells those who wait. Also those whose transaction is after `seqno` but
+    /// of an earlier view and not in the log: it can never be committed.
     pub(crate) fn commit(&self, seqno: SeqNo) {
         self.committed.store(seqno.0, Ordering::Release);
+        let committed_view = self.view_of(seqno);
+        let mut lost = Vec::new();
         let decided = {
             let mut waiters = self.waiters.lock();
             let later = waiters.split_off(&seqno.next());
-            std::mem::replace(&mut *waiters, later)
+            let decided = std::mem::replace(&mut *waiters, later);
+            waiters.retain(|at, waiting| {
+                let actual = self.view_of(*at);
+                let keeps = |view: &View| Some(*view) >= committed_view || actual == Some(*view);
+                lost.extend(waiting.extract_if(.., |(view, _)| !keeps(view)).map(|(_, waiter)| waiter));
+                !waiting.is_empty()
+            });
+            decided
         };
+        lost.into_iter().for_each(|waiter| waiter(Decision::Invalid));
         for (at, waiting) in decided {
             let actual = self.view_of(at);
             for (view, waiter) in waiting {
@@ -123,8 +161,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn status() -> ReplicationStatus {
-        let history = vec![TxId::new(2, 1), TxId::new(4, 10)];
-        ReplicationStatus::new(Term { view: View(4), role: Role::Primary, primary: None, history })
+        ReplicationStatus::new(Term::new(View(4), Role::Primary, None, &[1, 1, 10, 10].map(SeqNo)))
     }
 
     #[test]

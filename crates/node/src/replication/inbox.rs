@@ -1,12 +1,14 @@
-//! Where workers put finished entries and from where the sequencer takes them.
+//! Where workers, peers and the disk put what the replication thread takes.
 //!
 //! Workers push without waking anybody; after a burst of requests they call [`Inbox::burst_done`] once. That wakes the
-//! sequencer only if it sleeps without a deadline or much has gathered: while a signature is due at a known moment
-//! anyway, entries may wait for it, and the sequencer handles them in one go. The sequencer sleeps only after it has
-//! said so, so no wake-up is lost.
+//! replicator only if nothing is due at a known moment or much has gathered: while a signature is due at a known moment
+//! anyway, entries may wait for it, and the replicator handles them in one go. Messages of peers wake it at once. The
+//! replicator sleeps only after it has said so, so no wake-up is lost.
 
-use crate::sequencer::FinishedEntry;
-use ccf_types::{Digest, SeqNo};
+use super::FinishedEntry;
+use bytes::Bytes;
+use ccf_consensus::Status;
+use ccf_types::{Digest, NodeId, SeqNo};
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 use std::{
@@ -14,13 +16,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Entries from which the sequencer is woken before its deadline, so that its work and the disk's are spread.
+/// Entries from which the replicator is woken before its deadline, so that its work and the disk's are spread.
 const GATHERED_MAX: usize = 4096;
+
+/// Bytes of messages of peers that may wait. What comes beyond is dropped, as if the network had lost it.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// How long a request waits for the root at an entry that other workers are still finishing.
 const ROOT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The queue between workers and the sequencer. Bounded by back-pressure: a primary refuses new transactions
+/// The queue between workers and the replicator. Bounded by back-pressure: a primary refuses new transactions
 /// while too many are uncommitted.
 #[derive(Default)]
 pub struct Inbox {
@@ -33,18 +38,35 @@ struct State {
     entries: Vec<FinishedEntry>,
     root_queries: Vec<RootQuery>,
     chunk_requests: Vec<SeqNo>,
+    messages: Vec<PeerMessage>,
+    message_bytes: usize,
+    messages_dropped: u64,
+    status_queries: Vec<Sender<Status>>,
+    nominate_successor: bool,
+    sign: bool,
     woken: bool,
     stopped: bool,
     sleep: Sleep,
 }
 
-/// Whether the sequencer sleeps.
+/// A consensus message of a peer, authenticated, with the entries that came with it, which are not.
+#[derive(Debug)]
+pub struct PeerMessage {
+    /// The sender.
+    pub from: NodeId,
+    /// The bytes of the message.
+    pub message: Vec<u8>,
+    /// The entries, back to back.
+    pub entries: Bytes,
+}
+
+/// Whether the replicator sleeps.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Sleep {
     #[default]
     Awake,
     UntilWoken,
-    /// It will look by itself at a known moment.
+    /// It will look by itself at a known moment, and entries may wait for that.
     UntilDeadline,
 }
 
@@ -61,15 +83,70 @@ impl RootQuery {
     }
 }
 
-/// What the sequencer takes out of the inbox at once.
+/// What the replicator takes out of the inbox at once.
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) entries: Vec<FinishedEntry>,
     pub(super) root_queries: Vec<RootQuery>,
     pub(super) chunk_requests: Vec<SeqNo>,
+    pub(super) messages: Vec<PeerMessage>,
+    pub(super) status_queries: Vec<Sender<Status>>,
+    pub(super) nominate_successor: bool,
+    pub(super) sign: bool,
 }
 
 impl Inbox {
+    /// A message of a peer.
+    pub fn receive(&self, message: PeerMessage) {
+        let mut state = self.state.lock();
+        let bytes = message.message.len() + message.entries.len();
+        if state.message_bytes + bytes > MESSAGE_BYTES_MAX {
+            state.messages_dropped += 1;
+            return;
+        }
+        state.message_bytes += bytes;
+        state.messages.push(message);
+        self.notify(&mut state);
+    }
+
+    /// Messages of peers that were dropped because too many waited.
+    #[must_use]
+    pub fn messages_dropped(&self) -> u64 {
+        self.state.lock().messages_dropped
+    }
+
+    /// What consensus knows at this moment; none if the node does not take part in a network (yet).
+    #[must_use]
+    pub fn consensus_status(&self) -> Option<Status> {
+        let (answer, status) = bounded(1);
+        let mut state = self.state.lock();
+        state.status_queries.push(answer);
+        self.notify(&mut state);
+        drop(state);
+        status.recv_timeout(ROOT_PATIENCE).ok()
+    }
+
+    /// This node is to stop soon: if it is primary, another one should stand for election.
+    pub fn nominate_successor(&self) {
+        let mut state = self.state.lock();
+        state.nominate_successor = true;
+        self.notify(&mut state);
+    }
+
+    /// Asks for a signature as soon as the policy allows, even if nothing is unsigned.
+    pub fn request_signature(&self) {
+        let mut state = self.state.lock();
+        state.sign = true;
+        self.notify(&mut state);
+    }
+
+    fn notify(&self, state: &mut State) {
+        state.woken = true;
+        if state.sleep != Sleep::Awake {
+            self.changed.notify_one();
+        }
+    }
+
     /// The Merkle root over all entries up to and including `seqno`; waits a moment until they are appended. `None`
     /// if that takes too long, or so much has been committed since that the root is no longer kept.
     #[must_use]
@@ -102,29 +179,25 @@ impl Inbox {
         }
     }
 
-    /// Lets the sequencer look at the queue if it sleeps.
+    /// Lets the replicator look at the queue if it sleeps.
     pub fn wake(&self) {
-        let mut state = self.state.lock();
-        state.woken = true;
-        if state.sleep != Sleep::Awake {
-            self.changed.notify_one();
-        }
+        self.notify(&mut self.state.lock());
     }
 
-    /// Asks the sequencer to finish what is there and end.
+    /// Asks the replicator to finish what is there and end.
     pub fn stop(&self) {
         self.state.lock().stopped = true;
         self.wake();
     }
 
-    /// Sleeps until woken or `deadline`, then moves all entries into `taken`. Returns whether a stop was asked for.
-    pub(super) fn take(&self, deadline: Option<Instant>, taken: &mut Taken) -> bool {
+    /// Sleeps until woken or `deadline`, then moves everything into `taken`. With `gather` entries may wait for the
+    /// deadline. Returns whether a stop was asked for.
+    pub(super) fn take(&self, deadline: Option<Instant>, gather: bool, taken: &mut Taken) -> bool {
         let mut state = self.state.lock();
-        // What came while the sequencer was at work it takes at once, unless it is to gather until a deadline.
-        let ready =
-            |state: &State| state.woken || state.stopped || (deadline.is_none() && !state.entries.is_empty());
+        // What came while the replicator was at work it takes at once, unless it is to gather until a deadline.
+        let ready = |state: &State| state.woken || state.stopped || (!gather && !state.entries.is_empty());
         while !ready(&state) {
-            state.sleep = if deadline.is_some() { Sleep::UntilDeadline } else { Sleep::UntilWoken };
+            state.sleep = if gather { Sleep::UntilDeadline } else { Sleep::UntilWoken };
             let timed_out = match deadline {
                 Some(deadline) => self.changed.wait_until(&mut state, deadline).timed_out(),
                 None => {
@@ -141,6 +214,11 @@ impl Inbox {
         std::mem::swap(&mut state.entries, &mut taken.entries);
         taken.root_queries.append(&mut state.root_queries);
         taken.chunk_requests.append(&mut state.chunk_requests);
+        taken.messages.append(&mut state.messages);
+        taken.status_queries.append(&mut state.status_queries);
+        taken.nominate_successor |= std::mem::take(&mut state.nominate_successor);
+        taken.sign |= std::mem::take(&mut state.sign);
+        state.message_bytes = 0;
         state.stopped
     }
 }
@@ -200,7 +278,7 @@ impl Reorder {
         Some(entry)
     }
 
-    /// The next position is filled by the sequencer itself.
+    /// The next position is filled by the replicator itself.
     pub(super) fn skip(&mut self) {
         if let Some(slot) = self.waiting.pop_front() {
             assert!(slot.is_none(), "two entries at {}", self.next);
@@ -216,7 +294,12 @@ mod tests {
     use std::sync::Arc;
 
     fn entry(seqno: u64) -> FinishedEntry {
-        FinishedEntry { tx_id: TxId::new(2, seqno), bytes: vec![], leaf: Digest::ZERO }
+        FinishedEntry {
+            tx_id: TxId::new(2, seqno),
+            bytes: Bytes::new(),
+            leaf: Digest::ZERO,
+            reconfiguration: None,
+        }
     }
 
     #[test]
@@ -244,7 +327,7 @@ mod tests {
                 let mut all = Vec::new();
                 loop {
                     let mut taken = Taken::default();
-                    let stopped = inbox.take(None, &mut taken);
+                    let stopped = inbox.take(None, false, &mut taken);
                     all.extend(taken.entries.into_iter().map(|e| e.tx_id.seqno.0));
                     if stopped {
                         return all;

@@ -2,25 +2,28 @@
 //! reports how far the ledger has reached the operating system.
 
 use ccf_ledger::files::{FileError, LedgerWriter};
-use ccf_types::SeqNo;
+use bytes::Bytes;
+use ccf_types::{SeqNo, TxId};
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, sync::Arc, thread::JoinHandle};
 
-/// Batches that may wait for the disk before the sequencer waits too.
+/// Batches that may wait for the disk before the replicator waits too.
 const BATCHES_MAX: usize = 256;
 
 /// One instruction.
 enum Command {
-    /// These entries come next; the flag says whether one is a signature.
-    Append(Vec<(Vec<u8>, bool)>),
+    /// These entries come next; the flag says whether one is a signature. With the last of them.
+    Append(Vec<(Bytes, bool)>, TxId),
+    /// Everything after this is dropped.
+    Truncate(TxId),
     /// Everything up to here is committed: complete files are renamed.
     Commit(SeqNo),
 }
 
 /// What the disk thread reports, from its own thread.
 pub trait DiskEvents: Send + Sync + 'static {
-    /// The ledger up to `seqno` is in the operating system's hands; whether a signature is among what is new.
-    fn written(&self, seqno: SeqNo, committable: bool);
+    /// The ledger ends with `last` and is in the operating system's hands; whether a signature is among what is new.
+    fn written(&self, last: TxId, committable: bool);
     /// The disk failed: nothing more will be written.
     fn failed(&self, error: FileError);
 }
@@ -73,7 +76,7 @@ impl Queue {
     }
 }
 
-/// The sequencer's end of the disk thread.
+/// The replicator's end of the disk thread.
 pub struct Disk {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
@@ -92,10 +95,15 @@ impl Disk {
         Ok(Disk { queue, thread: Some(thread) })
     }
 
-    /// Appends entries in order. Waits if the disk is far behind. After a failure, which has been reported, nothing
-    /// happens.
-    pub fn append(&self, entries: Vec<(Vec<u8>, bool)>) {
-        self.queue.push(Command::Append(entries));
+    /// Appends entries in order, each with whether it is a signature; `last` is the last of them. Waits if the disk is
+    /// far behind. After a failure, which has been reported, nothing happens.
+    pub fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId) {
+        self.queue.push(Command::Append(entries, last));
+    }
+
+    /// Drops everything after `to`.
+    pub fn truncate(&self, to: TxId) {
+        self.queue.push(Command::Truncate(to));
     }
 
     /// Everything up to `seqno` is committed.
@@ -125,14 +133,17 @@ fn run(mut writer: LedgerWriter, commands: &Queue, events: &dyn DiskEvents) {
 
 fn perform(writer: &mut LedgerWriter, command: Command, events: &dyn DiskEvents) -> Result<(), FileError> {
     match command {
-        Command::Append(entries) => {
-            let mut last = SeqNo::NONE;
+        Command::Append(entries, last) => {
             for (bytes, committable) in &entries {
-                last = writer.append(bytes, *committable)?;
+                writer.append(bytes, *committable)?;
             }
             writer.flush()?;
             let committable = entries.iter().any(|(_, committable)| *committable);
             events.written(last, committable);
+        }
+        Command::Truncate(to) => {
+            writer.truncate(to.seqno)?;
+            events.written(to, false);
         }
         Command::Commit(seqno) => writer.commit(seqno)?,
     }

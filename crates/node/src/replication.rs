@@ -1,0 +1,521 @@
+//! The thread that puts entries in order and keeps them the same on all nodes: consensus, Merkle tree, chunk ends,
+//! signatures, commit.
+//!
+//! On a primary, workers finish entries in any order ([`Inbox`]); the replicator appends each at its place, hands the
+//! bytes to the disk and to the peers, and signs when the [`policy`] says so. On a backup it judges and applies what the
+//! primary sends. It never executes a request, so nothing slow runs here.
+
+pub mod disk;
+mod inbox;
+mod log;
+pub mod policy;
+mod received;
+mod signing;
+pub mod status;
+mod tail;
+
+pub use inbox::{Inbox, PeerMessage};
+pub(crate) use log::reconfiguration_of;
+pub use log::LogParts;
+pub use signing::{NodeSigner, SigningError};
+
+use bytes::Bytes;
+use ccf_consensus::{
+    BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Replica, Settings,
+    ViewHistory,
+};
+use ccf_endpoints::Role;
+use ccf_kv::Reserved;
+use ccf_ledger::entry::Flags;
+use ccf_types::{Digest, NodeId, SeqNo, TxId, View};
+use inbox::{Reorder, RootQuery, Taken};
+use log::NodeLog;
+use parking_lot::Mutex;
+use policy::{Due, SignaturePolicy, Unsigned};
+use status::{ReplicationStatus, Term};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tail::Payload;
+
+/// How long a stopping node waits until what it has is on its disk and, if it is primary, committed.
+const STOP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// An entry with its bytes final, on its way into the ledger.
+#[derive(Debug)]
+pub struct FinishedEntry {
+    /// Its position.
+    pub tx_id: TxId,
+    /// The whole entry.
+    pub bytes: Bytes,
+    /// Its leaf.
+    pub leaf: Digest,
+    /// What it does to the set of nodes.
+    pub reconfiguration: Option<Reconfiguration>,
+}
+
+/// How far the disk has come; written by the disk thread, read by the replicator.
+#[derive(Default)]
+pub struct DiskProgress(Mutex<TxId>);
+
+impl DiskProgress {
+    /// The ledger ends with `last` and is in the operating system's hands.
+    pub fn set(&self, last: TxId) {
+        *self.0.lock() = last;
+    }
+
+    fn reached(&self) -> TxId {
+        *self.0.lock()
+    }
+}
+
+/// The way to the other nodes. Nothing is promised: a message may be lost.
+pub trait PeerLinks: Send {
+    /// A peer listens at `address`, `host:port`.
+    fn add(&self, id: &NodeId, address: &str);
+    /// Nothing will be sent to this peer any more.
+    fn remove(&self, id: &NodeId);
+    /// Sends a consensus message and the entries that follow it.
+    fn send(&self, to: &NodeId, message: &[u8], entries: Bytes);
+}
+
+/// What the replicator tells the node. Called on its thread: must be short.
+pub trait ReplicationEvents: Send {
+    /// Everything up to `seqno` is committed.
+    fn committed(&self, seqno: SeqNo) {
+        let _ = seqno;
+    }
+    /// This node is primary now.
+    fn became_primary(&self) {}
+    /// The rows of retired nodes should be marked, by a transaction (consensus specification, section 8).
+    fn cleanup_requested(&self) {}
+    /// The own retirement is known to every future primary: the node can be stopped.
+    fn retired(&self) {}
+}
+
+/// What a replicator works with.
+pub struct ReplicatorParts {
+    /// This node.
+    pub node_id: NodeId,
+    /// Timers of consensus.
+    pub settings: Settings,
+    /// Length of a tick of the clock.
+    pub tick: Duration,
+    /// Where finished entries and messages arrive.
+    pub inbox: Arc<Inbox>,
+    /// Where it publishes view and commit.
+    pub status: Arc<ReplicationStatus>,
+    /// The node's part in signatures.
+    pub signer: NodeSigner,
+    /// When to sign.
+    pub policy: SignaturePolicy,
+    /// Store, tree, ledger files.
+    pub log: LogParts,
+    /// How far the disk has come.
+    pub progress: Arc<DiskProgress>,
+    /// The other nodes.
+    pub links: Box<dyn PeerLinks>,
+    /// The rest of the node.
+    pub events: Box<dyn ReplicationEvents>,
+}
+
+/// How a node begins.
+pub enum Beginning {
+    /// A new service: this node is its primary.
+    NewService,
+    /// The first node of a recovered service, whose ledger ends with the signature `last`.
+    Recovery {
+        /// The last signature.
+        last: TxId,
+        /// Where its views start.
+        history: ViewHistory,
+    },
+    /// One more node of a network, with nothing or with a snapshot.
+    Backup(BackupStart),
+}
+
+/// The state of the replication thread.
+pub struct Replicator {
+    replica: Replica,
+    log: NodeLog,
+    inbox: Arc<Inbox>,
+    status: Arc<ReplicationStatus>,
+    signer: NodeSigner,
+    policy: SignaturePolicy,
+    progress: Arc<DiskProgress>,
+    links: Box<dyn PeerLinks>,
+    events: Box<dyn ReplicationEvents>,
+    reorder: Reorder,
+    /// The position taken for a signature whose predecessors are not all here yet.
+    reserved: Option<Reserved>,
+    /// Own entries in the log that consensus has not taken yet.
+    fresh: Vec<LocalEntry>,
+    outputs: Vec<Output>,
+    /// The entries of the last message, for the next peer.
+    payload: Option<Payload>,
+    persisted: TxId,
+    last_signed: Instant,
+    signature_requested: bool,
+    tick: Duration,
+    last_tick: Instant,
+    root_queries: Vec<RootQuery>,
+    refused: Refusals,
+    stopping: bool,
+}
+
+impl Replicator {
+    /// A replicator that begins as told. Afterwards the store takes transactions if the node is primary.
+    #[must_use]
+    pub fn begin(parts: ReplicatorParts, beginning: Beginning) -> Replicator {
+        let last = match &beginning {
+            Beginning::NewService => TxId::default(),
+            Beginning::Recovery { last, .. } => *last,
+            Beginning::Backup(start) => TxId { view: start.view, seqno: start.seqno },
+        };
+        let now = Instant::now();
+        let mut replicator = Replicator {
+            replica: Replica::new(parts.node_id, parts.settings),
+            log: NodeLog::new(parts.log, last),
+            inbox: parts.inbox,
+            status: parts.status,
+            signer: parts.signer,
+            policy: parts.policy,
+            progress: parts.progress,
+            links: parts.links,
+            events: parts.events,
+            reorder: Reorder::new(last.seqno.next()),
+            reserved: None,
+            fresh: Vec::new(),
+            outputs: Vec::new(),
+            payload: None,
+            persisted: last,
+            last_signed: now,
+            signature_requested: false,
+            tick: parts.tick,
+            last_tick: now,
+            root_queries: Vec::new(),
+            refused: Refusals::default(),
+            stopping: false,
+        };
+        let Replicator { replica, log, outputs, .. } = &mut replicator;
+        match beginning {
+            Beginning::NewService => replica.start_service(log, outputs),
+            Beginning::Recovery { last, history } => replica.recover_service(last, history, log, outputs),
+            Beginning::Backup(start) => replica.start_backup(start, log, outputs),
+        }
+        if last.seqno > SeqNo::NONE {
+            replicator.publish();
+            replicator.status.commit(last.seqno);
+        }
+        replicator.carry_out();
+        replicator
+    }
+
+    /// Works until the inbox is stopped; then signs what is unsigned, waits for the disk and returns.
+    ///
+    /// # Errors
+    /// [`SigningError`] if a signature cannot be made: the node must stop.
+    pub fn run(mut self) -> Result<(), SigningError> {
+        let mut taken = Taken::default();
+        loop {
+            let due = self.due(Instant::now());
+            let tick = self.last_tick + self.tick;
+            let (deadline, gather) = match due {
+                Due::Now => (Instant::now(), true),
+                Due::At(moment) => (moment.min(tick), true),
+                Due::Idle => (tick, false),
+            };
+            let stopped = self.inbox.take(Some(deadline), gather, &mut taken);
+            self.pass(&mut taken)?;
+            if stopped && !self.stopping {
+                self.stopping = true;
+                return self.finish();
+            }
+        }
+    }
+
+    /// One round of work on what was taken.
+    fn pass(&mut self, taken: &mut Taken) -> Result<(), SigningError> {
+        self.tick_clock();
+        for message in taken.messages.drain(..) {
+            self.receive(&message);
+        }
+        if std::mem::take(&mut taken.nominate_successor) {
+            self.step(Input::NominateSuccessor);
+        }
+        self.signature_requested |= std::mem::take(&mut taken.sign);
+        self.take_entries(taken);
+        taken.chunk_requests.drain(..).for_each(|seqno| self.log.chunks.request(seqno));
+        self.append_ready()?;
+        if self.due(Instant::now()) == Due::Now {
+            self.reserve_signature()?;
+        }
+        self.replicate();
+        self.log.flush();
+        self.note_disk();
+        self.root_queries.append(&mut taken.root_queries);
+        self.answer_root_queries();
+        for query in taken.status_queries.drain(..) {
+            // Whoever asked may be gone.
+            let _ = query.send(self.replica.status());
+        }
+        Ok(())
+    }
+
+    fn tick_clock(&mut self) {
+        let elapsed = self.last_tick.elapsed();
+        if elapsed >= self.tick {
+            let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            self.last_tick += Duration::from_millis(elapsed_ms);
+            self.step(Input::Tick(elapsed_ms));
+        }
+    }
+
+    fn receive(&mut self, message: &PeerMessage) {
+        match Message::decode(&message.message) {
+            Ok(decoded) => {
+                self.step(Input::Receive { from: &message.from, message: decoded, entries: &message.entries });
+            }
+            Err(error) => self.refused.note(&message.from, &error),
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        // Consensus must know of all entries of the log before anything else happens to it.
+        self.replicate();
+        self.replica.step(input, &mut self.log, &mut self.outputs);
+        self.carry_out();
+    }
+
+    /// Takes the entries of this view that the workers have finished. Others were rolled back (quirk Q17).
+    fn take_entries(&mut self, taken: &mut Taken) {
+        let leading = self.replica.can_replicate();
+        let view = self.replica.view();
+        for entry in taken.entries.drain(..) {
+            if leading && entry.tx_id.view == view {
+                self.reorder.insert(entry);
+            }
+        }
+    }
+
+    fn append_ready(&mut self) -> Result<(), SigningError> {
+        loop {
+            if self.reserved.as_ref().is_some_and(|reserved| reserved.seqno() == self.reorder.next()) {
+                self.sign()?;
+            }
+            let Some(entry) = self.reorder.pop() else {
+                return Ok(());
+            };
+            self.fresh.push(self.log.append_own(entry, Flags::NONE, false));
+        }
+    }
+
+    /// Gives consensus the entries appended since the last time.
+    fn replicate(&mut self) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let fresh = std::mem::take(&mut self.fresh);
+        if self.replica.replicate(&fresh, &mut self.log, &mut self.outputs).is_err() {
+            // Entries are taken only from a primary in its view, so this is a mistake of ours.
+            tracing::error!("Consensus refused entries of its own primary. Exiting.");
+            std::process::abort();
+        }
+        self.carry_out();
+    }
+
+    fn due(&self, now: Instant) -> Due {
+        if self.reserved.is_some() || !self.replica.can_replicate() || self.reorder.next() == SeqNo(1) {
+            return Due::Idle;
+        }
+        let count = self.log.last().seqno.0 - self.log.last_signature().0;
+        if count > 0 && self.log.chunks.signature_overdue() {
+            return Due::Now;
+        }
+        let requested = self.signature_requested || self.replica.should_sign();
+        self.policy.due(now, Unsigned { count, requested, last_signed: self.last_signed })
+    }
+
+    fn reserve_signature(&mut self) -> Result<(), SigningError> {
+        match self.log.store.reserve(false) {
+            Ok(reserved) => self.reserved = Some(reserved),
+            // Not primary any more: whoever is will sign.
+            Err(_) => return Ok(()),
+        }
+        self.append_ready()
+    }
+
+    /// Builds the signature whose position is next and appends it.
+    fn sign(&mut self) -> Result<(), SigningError> {
+        let Some(reserved) = self.reserved.take() else {
+            return Ok(());
+        };
+        let tx_id = reserved.tx_id;
+        let flags =
+            if self.log.chunks.ends_chunk(tx_id.seqno) { Flags::CHUNK_AFTER } else { Flags::NONE };
+        let entry = self.signer.signature_entry(
+            &self.log.store,
+            reserved,
+            &self.log.tree,
+            self.status.committed_seqno(),
+            flags,
+        )?;
+        self.reorder.skip();
+        self.fresh.push(self.log.append_own(entry, flags, true));
+        self.status.signed(tx_id.seqno);
+        self.last_signed = Instant::now();
+        self.signature_requested = false;
+        Ok(())
+    }
+
+    /// Tells consensus how far the disk has come: this node's own vote for a commit waits for it.
+    fn note_disk(&mut self) {
+        let reached = self.progress.reached();
+        if reached != self.persisted {
+            self.persisted = reached;
+            self.step(Input::Persisted(reached));
+            self.log.persisted(reached.seqno, !self.replica.peers().is_empty());
+        }
+    }
+
+    fn carry_out(&mut self) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                Output::Send { to, message } => self.send(&to, &message),
+                Output::PeerAdded { id, address } => self.links.add(&id, &address),
+                Output::PeerRemoved(id) => self.links.remove(&id),
+                Output::Committed(seqno) => {
+                    self.publish();
+                    self.status.commit(seqno);
+                    self.log.disk.commit(seqno);
+                    self.events.committed(seqno);
+                }
+                Output::RoleChanged { leadership, view } => self.role_changed(leadership, view),
+                Output::RequestCleanup => self.events.cleanup_requested(),
+                Output::RetiredCommitted => self.events.retired(),
+                Output::Refused { from, reason } => self.refused.note(&from, &format_args!("{reason:?}")),
+                Output::Trace(_) => {}
+            }
+        }
+        self.outputs = outputs;
+        self.status.signed(self.log.last_signature());
+        self.publish();
+    }
+
+    fn send(&mut self, to: &NodeId, message: &Message) {
+        let entries = match message {
+            Message::AppendEntries(request) if request.last.seqno > request.previous.seqno => {
+                let (first, last) = (request.previous.seqno.next(), request.last.seqno);
+                let known = self.payload.take().filter(|known| known.first == first && known.last == last);
+                if last > self.log.last().seqno {
+                    return; // rolled back meanwhile
+                }
+                let Some(payload) = known.or_else(|| self.log.payload(first, last)) else { return };
+                let bytes = payload.bytes.clone();
+                self.payload = Some(payload);
+                bytes
+            }
+            _ => Bytes::new(),
+        };
+        self.links.send(to, &message.encode(ElectionForm::Release), entries);
+    }
+
+    fn role_changed(&mut self, leadership: Leadership, view: View) {
+        self.payload = None;
+        self.reserved = None;
+        self.fresh.clear();
+        if leadership == Leadership::Leader {
+            self.log.drop_unlogged(view);
+            self.log.lead(view);
+            self.last_signed = Instant::now();
+            tracing::info!("This node is primary in view {view}, after {}", self.log.last());
+            self.events.became_primary();
+        } else {
+            self.log.follow(view);
+            tracing::info!("This node is {} in view {view}, after {}", leadership.as_str(), self.log.last());
+        }
+        self.reorder = Reorder::new(self.log.last().seqno.next());
+    }
+
+    /// Publishes role, view, primary and view history if something of them is new.
+    fn publish(&mut self) {
+        let replica = &self.replica;
+        let role = if replica.can_replicate() { Role::Primary } else { Role::Backup };
+        let starts = replica.history().starts();
+        let known = self.status.term();
+        let same = known.view == replica.view()
+            && known.role == role
+            && known.primary.as_ref() == replica.primary()
+            && known.starts == starts.len()
+            && known.history.last().map(|start| start.seqno) == starts.last().copied();
+        if !same {
+            drop(known);
+            self.status.set_term(Term::new(replica.view(), role, replica.primary().cloned(), starts));
+        }
+    }
+
+    fn answer_root_queries(&mut self) {
+        let last = self.log.last().seqno;
+        for query in std::mem::take(&mut self.root_queries) {
+            if query.seqno <= last {
+                let root = self.log.tree.root_of(query.seqno.next().0).ok();
+                query.answer(root);
+            } else {
+                self.root_queries.push(query);
+            }
+        }
+    }
+
+    /// Signs the rest and waits a while until it is on disk and committed.
+    fn finish(mut self) -> Result<(), SigningError> {
+        let patience = Instant::now() + STOP_PATIENCE;
+        let mut taken = Taken::default();
+        loop {
+            let unlogged = self.replica.can_replicate() && self.log.last().seqno < self.log.store.version();
+            if !unlogged && self.log.last().seqno > self.log.last_signature() && self.reserved.is_none() {
+                self.reserve_signature()?;
+                self.replicate();
+                self.log.flush();
+            }
+            let leading = self.replica.can_replicate();
+            let settled = if leading {
+                self.status.committed_seqno() == self.log.last().seqno
+            } else {
+                self.progress.reached() == self.log.last()
+            };
+            let now = Instant::now();
+            if settled || now >= patience {
+                break;
+            }
+            self.inbox.sleep(patience.min(now + self.tick));
+            self.inbox.take(Some(now), true, &mut taken);
+            self.pass(&mut taken)?;
+        }
+        self.log.disk.finish();
+        Ok(())
+    }
+}
+
+/// Peers that send what no correct peer sends: each is named in the log once in a while, not for each message.
+#[derive(Default)]
+struct Refusals {
+    last: Option<(NodeId, Instant)>,
+    unnamed: u64,
+}
+
+impl Refusals {
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn note(&mut self, from: &NodeId, reason: &dyn std::fmt::Display) {
+        let now = Instant::now();
+        if self.last.as_ref().is_some_and(|(peer, at)| peer == from && now < *at + Self::PAUSE) {
+            self.unnamed += 1;
+            return;
+        }
+        tracing::warn!("A message of node {from} is refused: {reason} ({} more since the last report)", self.unnamed);
+        self.last = Some((from.clone(), now));
+        self.unnamed = 0;
+    }
+}

@@ -1,0 +1,257 @@
+//! The log behind this node's replica: store, Merkle tree, chunk ends and ledger files, changed together.
+
+use super::{
+    FinishedEntry,
+    disk::Disk,
+    received::Judge,
+    tail::{Payload, Tail},
+};
+use bytes::Bytes;
+use ccf_consensus::{EntryFacts, LocalEntry, Log, Reconfiguration, Rejected};
+use ccf_kv::{Action, Store};
+use ccf_ledger::{
+    chunks::ChunkAccounting,
+    entry::{Entry, EntryHeader, Flags, HEADER_BYTES},
+    files::LedgerReader,
+    merkle::MerkleTree,
+    secrets::LedgerSecrets,
+};
+use ccf_types::{NodeId, SeqNo, TxId, View};
+use parking_lot::{Mutex, RwLock};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// Leaves kept below the commit, so that the root at a transaction read a moment ago can still be told.
+const LEAVES_KEPT: u64 = 4096;
+
+/// What the log shares with the rest of the node.
+pub struct LogParts {
+    /// The store whose transactions are logged.
+    pub store: Store,
+    /// All ledger secrets of this node.
+    pub secrets: Arc<RwLock<LedgerSecrets>>,
+    /// Nodes whose `retired_committed` was committed; filled by a hook of the store.
+    pub retired: Arc<Mutex<Vec<NodeId>>>,
+    /// While it holds only public domains are read: the service recovers.
+    pub public_only: Arc<AtomicBool>,
+    /// The ledger files.
+    pub disk: Disk,
+    /// Reads entries that are not in memory any more.
+    pub reader: LedgerReader,
+    /// The tree of everything before the first entry to come.
+    pub tree: MerkleTree,
+    /// Size from which a chunk ends, bytes.
+    pub chunk_bytes: u64,
+}
+
+/// The log of this node.
+pub(super) struct NodeLog {
+    pub(super) store: Store,
+    pub(super) tree: MerkleTree,
+    pub(super) chunks: ChunkAccounting,
+    pub(super) disk: Disk,
+    secrets: Arc<RwLock<LedgerSecrets>>,
+    retired: Arc<Mutex<Vec<NodeId>>>,
+    public_only: Arc<AtomicBool>,
+    tail: Tail,
+    judge: Judge,
+    /// Entries on their way to the disk, and whether each is a signature.
+    batch: Vec<(Bytes, bool)>,
+    last: TxId,
+    last_signature: SeqNo,
+    /// Whether the store takes transactions of its own.
+    primary: bool,
+}
+
+impl NodeLog {
+    /// A log whose last entry is the last one of the tree; `last_view` is its view.
+    pub(super) fn new(parts: LogParts, last: TxId) -> NodeLog {
+        NodeLog {
+            chunks: ChunkAccounting::new(parts.chunk_bytes, last.seqno),
+            tail: Tail::new(last.seqno, parts.reader),
+            store: parts.store,
+            tree: parts.tree,
+            disk: parts.disk,
+            secrets: parts.secrets,
+            retired: parts.retired,
+            public_only: parts.public_only,
+            judge: Judge::default(),
+            batch: Vec::new(),
+            last,
+            last_signature: last.seqno,
+            primary: false,
+        }
+    }
+
+    /// The last entry.
+    pub(super) fn last(&self) -> TxId {
+        self.last
+    }
+
+    /// The last signature, or the entry before the first one known.
+    pub(super) fn last_signature(&self) -> SeqNo {
+        self.last_signature
+    }
+
+    /// Adds an entry written here.
+    pub(super) fn append_own(&mut self, entry: FinishedEntry, flags: Flags, committable: bool) -> LocalEntry {
+        let local = LocalEntry {
+            tx_id: entry.tx_id,
+            facts: EntryFacts { committable, reconfiguration: entry.reconfiguration },
+            size: u32::try_from(entry.bytes.len()).unwrap_or(u32::MAX),
+        };
+        self.append(entry.tx_id, entry.bytes, entry.leaf, flags, committable);
+        local
+    }
+
+    fn append(
+        &mut self,
+        tx_id: TxId,
+        bytes: Bytes,
+        leaf: ccf_types::Digest,
+        flags: Flags,
+        committable: bool,
+    ) {
+        self.tree.append(leaf);
+        self.chunks.append(tx_id.seqno, bytes.len() as u64, flags);
+        self.tail.push(bytes.clone());
+        self.batch.push((bytes, committable));
+        self.last = tx_id;
+        if committable {
+            self.last_signature = tx_id.seqno;
+        }
+    }
+
+    /// Hands the disk what was appended.
+    pub(super) fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            self.disk.append(std::mem::take(&mut self.batch), self.last);
+        }
+    }
+
+    /// The files hold everything up to here.
+    pub(super) fn persisted(&mut self, seqno: SeqNo, has_peers: bool) {
+        self.tail.forget(seqno.min(self.last.seqno), has_peers);
+    }
+
+    /// The store takes transactions from now on, in `view`.
+    pub(super) fn lead(&mut self, view: View) {
+        if let Some(secret) = self.secrets.read().at(self.last.seqno.next()) {
+            self.store.set_context(Arc::clone(secret));
+        }
+        self.store.set_primary(view);
+        self.primary = true;
+    }
+
+    /// The store takes no transactions of its own any more; those not logged yet are dropped (quirk Q17).
+    pub(super) fn follow(&mut self, view: View) {
+        if std::mem::take(&mut self.primary) {
+            self.store.set_backup();
+            self.drop_unlogged(view);
+        }
+    }
+
+    /// Drops transactions of the store that are not in the log.
+    pub(super) fn drop_unlogged(&self, view: View) {
+        rollback_store(&self.store, self.last, view);
+    }
+
+    /// The entries of a message.
+    pub(super) fn payload(&self, first: SeqNo, last: SeqNo) -> Option<Payload> {
+        match self.tail.payload(first, last) {
+            Ok(Some(payload)) => Some(payload),
+            Ok(None) => {
+                tracing::error!(
+                    "Entries {first} to {last} are asked for by a peer but are in no ledger file of this node: the peer cannot catch up from here"
+                );
+                None
+            }
+            Err(error) => {
+                tracing::error!("Entries {first} to {last} cannot be read for a peer: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Log for NodeLog {
+    fn entry_len(&self, bytes: &[u8]) -> Option<usize> {
+        let header = EntryHeader::parse(bytes.first_chunk::<HEADER_BYTES>()?).ok()?;
+        usize::try_from(header.entry_bytes()).ok()
+    }
+
+    fn apply(&mut self, expected: TxId, bytes: &[u8]) -> Result<EntryFacts, Rejected> {
+        self.follow(expected.view);
+        let accepted = Entry::parse(bytes).map_err(Into::into).and_then(|entry| {
+            let secrets = self.secrets.read();
+            let secrets = (!self.public_only.load(Ordering::Acquire)).then_some(&*secrets);
+            let accepted = self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)?;
+            Ok((accepted, entry.flags()))
+        });
+        let (accepted, flags) = accepted.map_err(|reason: super::received::Refused| {
+            tracing::warn!("The entry of transaction {expected} that the primary sent is refused: {reason}");
+            Rejected
+        })?;
+        let written = self.store.apply(expected, accepted.write_set).map_err(|reason| {
+            tracing::error!("The entry of transaction {expected} cannot be applied: {reason}");
+            Rejected
+        })?;
+        self.append(expected, Bytes::copy_from_slice(bytes), accepted.leaf, flags, accepted.committable);
+        let reconfiguration = reconfiguration_of(written.actions);
+        Ok(EntryFacts { committable: accepted.committable, reconfiguration })
+    }
+
+    fn rollback(&mut self, to: TxId, next_view: View) {
+        if std::mem::take(&mut self.primary) {
+            self.store.set_backup();
+        }
+        rollback_store(&self.store, to, next_view);
+        if to.seqno == self.last.seqno {
+            return;
+        }
+        tracing::info!("Transactions after {to} are rolled back");
+        self.flush();
+        self.secrets.write().rollback(to.seqno);
+        if let Err(error) = self.tree.retract(to.seqno.0) {
+            stop_on_divergence(&error);
+        }
+        self.chunks.rollback(to.seqno);
+        self.tail.truncate(to.seqno);
+        self.disk.truncate(to);
+        self.last = to;
+        self.last_signature = self.last_signature.min(to.seqno);
+    }
+
+    fn compact(&mut self, to: SeqNo) -> Vec<NodeId> {
+        self.chunks.compact(to);
+        self.tree.flush(to.0.saturating_sub(LEAVES_KEPT));
+        // Effects of the commit (frontends open, certificates change) come before it is announced.
+        self.store.compact(to);
+        std::mem::take(&mut *self.retired.lock())
+    }
+
+    fn last_fitting(&self, first: SeqNo, last: SeqNo, bytes: u64) -> SeqNo {
+        self.tail.last_fitting(first, last, bytes)
+    }
+
+    fn set_view(&mut self, _: View) {}
+}
+
+/// What the hooks of the store noticed in a transaction that consensus must know.
+pub(crate) fn reconfiguration_of(actions: Vec<Action>) -> Option<Reconfiguration> {
+    actions.into_iter().find_map(|action| action.downcast().ok()).map(|change| *change)
+}
+
+fn rollback_store(store: &Store, to: TxId, next_view: View) {
+    if let Err(error) = store.rollback(to, next_view) {
+        stop_on_divergence(&error);
+    }
+}
+
+/// The parts of the log do not fit each other: going on could show what is not committed.
+fn stop_on_divergence(error: &dyn std::fmt::Display) -> ! {
+    tracing::error!("The log cannot be rolled back: {error}. Exiting.");
+    std::process::abort();
+}

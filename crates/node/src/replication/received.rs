@@ -1,0 +1,127 @@
+//! Judging entries of the primary (ledger specification, sections 4.10 and 10.5).
+
+use ccf_crypto::{cert::Certificate, key::PublicKey};
+use ccf_governance::tables;
+use ccf_kv::{DecodeError, KvError, Store, Tx, WriteSet};
+use ccf_ledger::{
+    entry::{Entry, EntryError},
+    merkle::MerkleTree,
+    secrets::LedgerSecrets,
+    signature::{NodeSignature, ServiceSignature, SignatureError, SignatureValues},
+};
+use ccf_types::{Digest, NodeId, TxId};
+
+/// Why an entry is refused. The text goes to the log, once.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// Bytes.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// Records.
+    #[error(transparent)]
+    Records(#[from] DecodeError),
+    /// Another transaction than the primary announced.
+    #[error("it is transaction {0}")]
+    OtherTransaction(TxId),
+    /// A signature transaction that does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A signature over another history than ours.
+    #[error("the signature is over another root than that of this node's ledger")]
+    Root,
+    /// A signature by a node that the service has not endorsed.
+    #[error("no certificate is known of node {0}, which signed")]
+    UnknownSigner(NodeId),
+    /// The tables that tell who may sign.
+    #[error("the tables of identities cannot be read: {0}")]
+    Tables(#[from] KvError),
+    /// A certificate in the tables is none.
+    #[error("a certificate in the tables cannot be read")]
+    Certificate,
+    /// The service's identity is not known.
+    #[error("the service's certificate is not known")]
+    NoService,
+}
+
+/// An entry that may be applied.
+pub(super) struct Accepted {
+    pub(super) write_set: WriteSet,
+    pub(super) leaf: Digest,
+    pub(super) committable: bool,
+}
+
+/// Judges entries, remembering the keys of those who signed last.
+#[derive(Default)]
+pub(super) struct Judge {
+    signer: Option<(String, PublicKey)>,
+    service: Option<(String, PublicKey)>,
+}
+
+impl Judge {
+    /// Judges an entry that would follow on `tree`, in the state of `store`. Without `secrets` only the public domain is
+    /// read, as while a service recovers.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(super) fn judge(
+        &mut self,
+        expected: TxId,
+        entry: &Entry<'_>,
+        secrets: Option<&LedgerSecrets>,
+        tree: &MerkleTree,
+        store: &Store,
+    ) -> Result<Accepted, Refused> {
+        if entry.tx_id() != expected {
+            return Err(Refused::OtherTransaction(entry.tx_id()));
+        }
+        let private = secrets.map(|secrets| entry.decrypt(secrets)).transpose()?;
+        let signature = SignatureValues::of(entry)?;
+        let write_set = WriteSet::decode(entry, private.as_ref())?;
+        if let Some(values) = &signature {
+            self.signature(expected, values, tree, &store.begin())?;
+        }
+        Ok(Accepted { write_set, leaf: entry.leaf(), committable: signature.is_some() })
+    }
+
+    fn signature(
+        &mut self,
+        tx_id: TxId,
+        values: &SignatureValues<'_>,
+        tree: &MerkleTree,
+        tx: &Tx,
+    ) -> Result<(), Refused> {
+        let root = tree.root();
+        if let Some(value) = values.signatures {
+            let signature = NodeSignature::from_json(value)?;
+            if signature.tx_id != tx_id {
+                return Err(SignatureError::OtherTransaction(signature.tx_id).into());
+            }
+            if signature.root != root {
+                return Err(Refused::Root);
+            }
+            let endorsed = tx.ro(&tables::NODE_ENDORSED_CERTIFICATES).get(&signature.node)?;
+            let pem = match endorsed {
+                Some(pem) => Some(pem),
+                None => tx.ro(&tables::NODES).get(&signature.node)?.and_then(|row| row.cert),
+            };
+            let pem = pem.ok_or_else(|| Refused::UnknownSigner(signature.node.clone()))?;
+            signature.verify(cached(&mut self.signer, pem)?, &root)?;
+        }
+        if let Some(value) = values.cose_signatures {
+            let signature = ServiceSignature::from_json(value)?;
+            let pem = tx.ro(&tables::SERVICE_INFO).get()?.ok_or(Refused::NoService)?.cert;
+            signature.verify(cached(&mut self.service, pem)?, tx_id, &root)?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of a certificate, parsed again only if the certificate is another one than last time.
+fn cached(known: &mut Option<(String, PublicKey)>, pem: String) -> Result<&PublicKey, Refused> {
+    if known.as_ref().is_none_or(|(of, _)| *of != pem) {
+        let certificate = Certificate::from_pem(&pem).map_err(|_| Refused::Certificate)?;
+        let key = certificate.public_key().map_err(|_| Refused::Certificate)?.clone();
+        *known = Some((pem, key));
+    }
+    known.as_ref().map(|(_, key)| key).ok_or(Refused::Certificate)
+}

@@ -1,0 +1,168 @@
+//! A node at work: its threads, how they report to each other, and how it stops.
+
+use crate::{
+    interfaces::ServerHandle,
+    node_facts::NodeFacts,
+    node_view::RunningNode,
+    peers::{PeerEvents, PeerNetwork},
+    replication::{
+        DiskProgress, Inbox, PeerLinks, PeerMessage, ReplicationEvents, Replicator, disk::DiskEvents,
+    },
+};
+use bytes::Bytes;
+use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
+use ccf_ledger::files::FileError;
+use ccf_types::{NodeId, TxId};
+use std::{
+    io,
+    sync::{
+        Arc,
+        mpsc::{Sender, channel},
+    },
+    thread::JoinHandle,
+};
+use tokio::sync::mpsc;
+
+/// A running node.
+pub(crate) struct RunningService {
+    pub(super) facts: Arc<NodeFacts>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) server: ServerHandle,
+    pub(super) peers: PeerNetwork,
+    pub(super) replication: Option<JoinHandle<()>>,
+    pub(super) failed: mpsc::UnboundedSender<String>,
+    pub(super) failures: mpsc::UnboundedReceiver<String>,
+}
+
+impl RunningService {
+    /// Starts the replication thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn replicate(&mut self, replicator: Replicator) -> io::Result<()> {
+        let failed = self.failed.clone();
+        let run = move || {
+            if let Err(error) = replicator.run() {
+                // If the main thread is gone the process is ending anyway.
+                let _ = failed.send(error.to_string());
+            }
+        };
+        self.replication = Some(std::thread::Builder::new().name("replication".into()).spawn(run)?);
+        self.inbox.wake();
+        Ok(())
+    }
+
+    /// Announces that the node will stop: a primary proposes its successor.
+    pub(crate) fn give_stop_notice(&self) {
+        self.facts.give_stop_notice();
+        self.inbox.nominate_successor();
+    }
+
+    /// Waits until something fails that the node cannot survive; answers its message.
+    pub(crate) async fn failure(&mut self) -> String {
+        match self.failures.recv().await {
+            Some(failure) => failure,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops: no new requests, answers flushed, the rest of the ledger signed and written.
+    pub(crate) fn stop(mut self) {
+        self.server.stop();
+        self.inbox.stop();
+        if let Some(replication) = self.replication.take() {
+            // A panic there has been printed already; stopping goes on.
+            let _ = replication.join();
+        }
+        self.peers.stop();
+    }
+}
+
+/// Tells the replicator how far the disk is, and the main thread if it fails.
+pub(super) struct DiskReports {
+    pub(super) progress: Arc<DiskProgress>,
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) failures: mpsc::UnboundedSender<String>,
+}
+
+impl DiskEvents for DiskReports {
+    fn written(&self, last: TxId, committable: bool) {
+        self.progress.set(last);
+        if committable {
+            self.inbox.wake();
+        }
+    }
+
+    fn failed(&self, error: FileError) {
+        // If the main thread is gone the process is ending anyway.
+        let _ = self.failures.send(format!("Writing the ledger failed: {error}"));
+    }
+}
+
+/// The replicator's way to the other nodes.
+pub(super) struct Links(pub(super) PeerNetwork);
+
+impl PeerLinks for Links {
+    fn add(&self, id: &NodeId, address: &str) {
+        self.0.add_peer(id, address);
+    }
+
+    fn remove(&self, id: &NodeId) {
+        self.0.remove_peer(id);
+    }
+
+    fn send(&self, to: &NodeId, message: &[u8], entries: Bytes) {
+        let entries = (!entries.is_empty()).then_some(entries);
+        // What is lost is sent again when the peer says what it lacks.
+        let _ = self.0.send_consensus(to, message, entries);
+    }
+}
+
+/// The other nodes' way to the replicator.
+pub(super) struct PeerInbox(pub(super) Arc<Inbox>);
+
+impl PeerEvents for PeerInbox {
+    fn consensus(&self, from: &NodeId, message: &[u8], entries: Bytes) {
+        self.0.receive(PeerMessage { from: from.clone(), message: message.to_vec(), entries });
+    }
+
+    fn forwarded_request(&self, _: &NodeId, _: ForwardedRequest) {}
+
+    fn forwarded_response(&self, _: &NodeId, _: ForwardedResponse) {}
+}
+
+/// What the replicator tells the node.
+pub(super) struct Reports {
+    pub(super) node: Arc<RunningNode>,
+    pub(super) chores: Chores,
+}
+
+impl ReplicationEvents for Reports {
+    fn cleanup_requested(&self) {
+        let node = Arc::clone(&self.node);
+        self.chores.run(move || crate::retirement::mark_retired_committed(&node));
+    }
+}
+
+/// A thread for transactions of the node itself and other work that must not hold up replication.
+#[derive(Clone)]
+pub(super) struct Chores(Sender<Box<dyn FnOnce() + Send>>);
+
+impl Chores {
+    /// Starts the thread; it ends with the last handle.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn start() -> io::Result<Chores> {
+        let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
+        let run = move || receiver.into_iter().for_each(|chore| chore());
+        std::thread::Builder::new().name("chores".into()).spawn(run)?;
+        Ok(Chores(sender))
+    }
+
+    /// Does `chore` after those before it.
+    pub(super) fn run(&self, chore: impl FnOnce() + Send + 'static) {
+        // The thread ends only when the process does.
+        let _ = self.0.send(Box::new(chore));
+    }
+}
