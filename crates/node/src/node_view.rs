@@ -98,7 +98,10 @@ impl RunningNode {
     ///
     /// # Errors
     /// What `body` says, or that this node is not primary.
-    pub(crate) fn execute<E>(&self, mut body: impl FnMut(&Tx) -> Result<(), E>) -> Result<Option<TxId>, InternalError<E>> {
+    pub(crate) fn execute<E>(
+        &self,
+        mut body: impl FnMut(&Tx) -> Result<(), E>,
+    ) -> Result<Option<TxId>, InternalError<E>> {
         for _ in 0..OWN_ATTEMPTS_MAX {
             let tx = self.store.begin();
             body(&tx).map_err(InternalError::Body)?;

@@ -15,14 +15,14 @@ pub mod status;
 mod tail;
 
 pub use inbox::{Inbox, PeerMessage};
-pub(crate) use log::reconfiguration_of;
 pub use log::LogParts;
+pub(crate) use log::reconfiguration_of;
 pub use signing::{NodeSigner, SigningError};
 
 use bytes::Bytes;
 use ccf_consensus::{
-    BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Replica, Settings,
-    ViewHistory,
+    BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Replica,
+    Settings, ViewHistory,
 };
 use ccf_endpoints::Role;
 use ccf_kv::Reserved;
@@ -275,7 +275,11 @@ impl Replicator {
     fn receive(&mut self, message: &PeerMessage) {
         match Message::decode(&message.message) {
             Ok(decoded) => {
-                self.step(Input::Receive { from: &message.from, message: decoded, entries: &message.entries });
+                self.step(Input::Receive {
+                    from: &message.from,
+                    message: decoded,
+                    entries: &message.entries,
+                });
             }
             Err(error) => self.refused.note(&message.from, &error),
         }
@@ -352,8 +356,7 @@ impl Replicator {
             return Ok(());
         };
         let tx_id = reserved.tx_id;
-        let flags =
-            if self.log.chunks.ends_chunk(tx_id.seqno) { Flags::CHUNK_AFTER } else { Flags::NONE };
+        let flags = if self.log.chunks.ends_chunk(tx_id.seqno) { Flags::CHUNK_AFTER } else { Flags::NONE };
         let entry = self.signer.signature_entry(
             &self.log.store,
             reserved,
@@ -514,7 +517,10 @@ impl Refusals {
             self.unnamed += 1;
             return;
         }
-        tracing::warn!("A message of node {from} is refused: {reason} ({} more since the last report)", self.unnamed);
+        tracing::warn!(
+            "A message of node {from} is refused: {reason} ({} more since the last report)",
+            self.unnamed
+        );
         self.last = Some((from.clone(), now));
         self.unnamed = 0;
     }

@@ -1,14 +1,15 @@
 //! What this node does when governance tables change for good (governance specification, section 8.4).
 
 use crate::{
-    http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode, peers::PeerNetwork,
+    http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode,
+    peers::PeerNetwork,
 };
+use ccf_consensus::{NodeChange, Reconfiguration};
 use ccf_crypto::{
     Zeroizing,
     cert::{Certificate, renew_self_signed},
     key::{EcKeyPair, RsaKeyPair},
 };
-use ccf_consensus::{NodeChange, Reconfiguration};
 use ccf_endpoints::{Frontend, NodeView};
 use ccf_governance::tables::{
     self,
@@ -103,7 +104,10 @@ fn reconfigure(context: &mut HookContext<'_>, writes: &MapWrites) {
             },
             Some(Err(error)) => {
                 // All nodes see the same row, so none counts the node as a member.
-                tracing::error!("The row of node {id} written at {} cannot be read: {error}", context.tx_id());
+                tracing::error!(
+                    "The row of node {id} written at {} cannot be read: {error}",
+                    context.tx_id()
+                );
             }
             None => changes.push(NodeChange::Removed(id)),
         }
@@ -139,7 +143,9 @@ impl Hooked {
             Ok(Some(raw)) => {
                 let secret = Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno)));
                 if let Err(error) = self.secrets.write().add(Arc::clone(&secret)) {
-                    tracing::error!("The ledger secret written at {seqno} contradicts a known one: {error}. Exiting.");
+                    tracing::error!(
+                        "The ledger secret written at {seqno} contradicts a known one: {error}. Exiting."
+                    );
                     std::process::abort();
                 }
                 context.set_context(secret);
@@ -219,8 +225,9 @@ impl Hooked {
             tracing::error!("The service's row in the store cannot be read");
             return;
         };
-        let ours = Certificate::from_pem(&info.cert)
-            .is_ok_and(|certificate| self.service.get().is_some_and(|own| certificate.spki_der() == own.key.public_key().spki_der()));
+        let ours = Certificate::from_pem(&info.cert).is_ok_and(|certificate| {
+            self.service.get().is_some_and(|own| certificate.spki_der() == own.key.public_key().spki_der())
+        });
         if ours && info.status == ServiceStatus::Open && !self.node.is_open(Frontend::App) {
             tracing::info!("The service is open: the application serves its users");
             self.node.frontends.open(Frontend::App);

@@ -1,8 +1,8 @@
 //! The thread that owns the ledger files. It decides nothing: it appends, renames and truncates as told, and
 //! reports how far the ledger has reached the operating system.
 
-use ccf_ledger::files::{FileError, LedgerWriter};
 use bytes::Bytes;
+use ccf_ledger::files::{FileError, LedgerWriter};
 use ccf_types::{SeqNo, TxId};
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, sync::Arc, thread::JoinHandle};

@@ -32,13 +32,7 @@ pub(super) struct Payload {
 impl Tail {
     /// The tail of a log that ends with `last`.
     pub(super) fn new(last: SeqNo, reader: LedgerReader) -> Tail {
-        Tail {
-            before: last,
-            entries: VecDeque::new(),
-            bytes: 0,
-            reader,
-            recent: RefCell::new(None),
-        }
+        Tail { before: last, entries: VecDeque::new(), bytes: 0, reader, recent: RefCell::new(None) }
     }
 
     /// The next entry.

@@ -99,7 +99,10 @@ impl<'a> Assembly<'a> {
             LedgerWriter::open(&config.ledger.directory, &config.ledger.read_only_directories, &mut notices)?;
         make_directories(config)?;
         let mut bound = interfaces::bind(config)?;
-        output_files::write_node_address(&config.output_files.node_to_node_address_file, &bound.node_address())?;
+        output_files::write_node_address(
+            &config.output_files.node_to_node_address_file,
+            &bound.node_address(),
+        )?;
         output_files::write_rpc_addresses(&config.output_files.rpc_addresses_file, &bound.rpc_addresses())?;
 
         let published = bound.published_addresses();
@@ -305,7 +308,8 @@ impl<'a> Assembly<'a> {
 
 /// Timers of consensus, with a random part that differs from node to node.
 fn settings(config: &Config) -> Result<Settings, StartError> {
-    let millis = |text: &crate::config::TimeText| u64::try_from(text.duration().as_millis()).unwrap_or(u64::MAX);
+    let millis =
+        |text: &crate::config::TimeText| u64::try_from(text.duration().as_millis()).unwrap_or(u64::MAX);
     Ok(Settings {
         message_timeout_ms: millis(&config.consensus.message_timeout),
         election_timeout_ms: millis(&config.consensus.election_timeout),

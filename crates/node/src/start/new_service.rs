@@ -2,8 +2,8 @@
 
 use super::{Prepared, StartError, assembly::Assembly, running::RunningService};
 use crate::{
-    application::Application, config::Config, identity::ServiceIdentity, node_facts::StartupState, output_files,
-    platform, replication::Beginning, service_hooks::KnownService,
+    application::Application, config::Config, identity::ServiceIdentity, node_facts::StartupState,
+    output_files, platform, replication::Beginning, service_hooks::KnownService,
 };
 use ccf_crypto::cose::SignatureClaims;
 use ccf_governance::genesis::{self, Genesis, InitialConfiguration, OwnPlatform};
