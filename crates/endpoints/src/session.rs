@@ -66,6 +66,19 @@ impl Session {
         Session { origin, ..Session::new(id, interface, certificate) }
     }
 
+    /// A session whose first request was executed in `view`, at another node perhaps.
+    #[must_use]
+    pub fn begun_in(mut self, view: View) -> Session {
+        self.view = Some(view);
+        self
+    }
+
+    /// The view in which its first request was executed or forwarded.
+    #[must_use]
+    pub fn view(&self) -> Option<View> {
+        self.view
+    }
+
     /// The session's number, for log lines and messages.
     #[must_use]
     pub fn id(&self) -> u64 {

@@ -23,6 +23,7 @@ mod settings;
 mod tls;
 mod worker;
 
+pub(crate) use h1::{parse_request, parse_response, request_bytes, response_bytes};
 pub use handler::{ConnectionInfo, HttpVersion, Outcome, PendingOutcome, RequestHandler};
 pub use metrics::{InterfaceMetrics, SessionMetrics};
 pub use server::{BindError, Interface, Server, StartError};

@@ -206,14 +206,14 @@ impl BoundInterfaces {
     pub(crate) fn serve<H: RequestHandler>(
         self,
         config: &Config,
-        handler: H,
+        handler: &Arc<H>,
     ) -> Result<ServerHandle, InterfaceError> {
         let default = ServerSettings::default();
         let settings = ServerSettings {
             workers: if config.worker_threads == 0 { default.workers } else { config.worker_threads },
             idle_timeout: config.idle_connection_timeout.as_ref().map(config::TimeText::duration),
         };
-        let server = Server::start(&settings, self.listening, &Arc::new(handler))?;
+        let server = Server::start(&settings, self.listening, handler)?;
         Ok(ServerHandle(Arc::new(Inner { server: RwLock::new(Some(server)) })))
     }
 }

@@ -7,6 +7,7 @@ mod absent;
 mod attestation;
 mod consensus;
 mod network;
+mod redirect;
 mod schemas;
 mod status;
 

@@ -41,6 +41,16 @@ impl StartupState {
         StartupState::ReadingPrivateLedger,
         StartupState::PartOfNetwork,
     ];
+
+    /// Whether the node takes part in replication, with or without the private state.
+    pub(crate) fn is_part_of_network(self) -> bool {
+        matches!(
+            self,
+            StartupState::PartOfPublicNetwork
+                | StartupState::ReadingPrivateLedger
+                | StartupState::PartOfNetwork
+        )
+    }
 }
 
 /// Facts about this node.

@@ -1,17 +1,19 @@
 //! From the HTTP server to dispatch: sessions, outcomes, log lines of requests.
 
 use crate::{
+    config::Config,
+    forwarding::{self, Forwarder},
     http::{ConnectionInfo, HttpVersion, Outcome as HttpOutcome, RequestHandler},
     node_view::RunningNode,
 };
 use ccf_endpoints::{
-    CommitNotice, Dispatcher, ErrorCode, ErrorResponse, Frontend, InterfaceRules, Outcome, Pending, Request,
-    RequestEvent, Session,
+    CommitNotice, Dispatcher, Frontend, InterfaceRules, Outcome, Pending, Request, RequestEvent, Response,
+    Session,
 };
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
 
@@ -20,22 +22,58 @@ pub(crate) struct Requests {
     dispatcher: Dispatcher,
     node: Arc<RunningNode>,
     rules: HashMap<String, Arc<InterfaceRules>>,
+    forwarder: Arc<Forwarder>,
+    /// How long the primary may take to answer what an interface forwards, where configured.
+    patience: HashMap<String, Duration>,
 }
 
 impl Requests {
-    /// A handler for interfaces with these rules, by name.
+    /// A handler for the interfaces of a configuration, with these rules.
     #[must_use]
     pub(crate) fn new(
         dispatcher: Dispatcher,
         node: Arc<RunningNode>,
         rules: Vec<InterfaceRules>,
+        forwarder: Arc<Forwarder>,
+        config: &Config,
     ) -> Requests {
         let rules = rules.into_iter().map(|rules| (rules.name.clone(), Arc::new(rules))).collect();
-        Requests { dispatcher, node, rules }
+        let configured = config.network.rpc_interfaces.iter();
+        let patience = configured
+            .filter_map(|(name, it)| Some((name.clone(), Duration::from_millis(it.forwarding_timeout_ms?))))
+            .collect();
+        Requests { dispatcher, node, rules, forwarder, patience }
+    }
+
+    /// Executes a request of any origin and logs what is to be logged.
+    pub(crate) fn dispatch(&self, session: &mut Session, request: &Request) -> Outcome {
+        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let logged = request.path().starts_with(b"/gov/").then(Instant::now);
+        let handled = self.dispatcher.handle(request, session, began.as_secs());
+        if let Some(event) = &handled.event {
+            log(event, logged);
+        }
+        handled.outcome
+    }
+
+    /// Calls `done` with a held-back response once the fate of its transaction is known; none if the session is to end
+    /// without an answer. The call comes from another thread, which must not be held up.
+    pub(crate) fn when_decided(
+        &self,
+        pending: Pending,
+        done: impl FnOnce(Option<Response>) + Send + 'static,
+    ) {
+        let (write_set_digest, commit_evidence) = self.node.evidence_of(pending.tx_id);
+        let (tx_id, claims_digest) = (pending.tx_id, pending.claims_digest);
+        let waiter = move |decision| {
+            let notice = CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest };
+            done(finish(pending, &notice));
+        };
+        self.node.status.when_decided(tx_id, Box::new(waiter));
     }
 
     /// A response that waits for the fate of its transaction.
-    fn pending(&self, pending: Pending, session_id: u64) -> HttpOutcome {
+    fn pending(&self, pending: Pending) -> HttpOutcome {
         let (tell, told) = oneshot::channel();
         let tx_id = pending.tx_id;
         // Nobody listens any more if the client has gone.
@@ -50,17 +88,25 @@ impl Requests {
             };
             let claims_digest = pending.claims_digest;
             let notice = CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest };
-            match pending.finish(&notice) {
-                Ok(response) => HttpOutcome::Respond(response),
-                Err(reason) => {
-                    tracing::warn!(
-                        "Answering after the commit of {tx_id} failed: {reason}. Closing session {session_id}."
-                    );
-                    HttpOutcome::Close
-                }
-            }
+            finish(pending, &notice).map_or(HttpOutcome::Close, HttpOutcome::Respond)
         }))
     }
+
+    fn forward(&self, session: &Session, request: &Request) -> HttpOutcome {
+        let term = self.node.status.term();
+        let patience = self.patience.get(&session.interface().name).copied().unwrap_or(forwarding::TIMEOUT);
+        let view = session.view().unwrap_or(term.view);
+        let answer = self.forwarder.forward(term.primary.as_ref(), session, view, request, patience);
+        HttpOutcome::Pending(Box::pin(answer))
+    }
+}
+
+/// The response to send now; none if the session is to end without one.
+fn finish(pending: Pending, notice: &CommitNotice) -> Option<Response> {
+    pending
+        .finish(notice)
+        .map_err(|reason| tracing::warn!("Answering after the commit of {} failed: {reason}", notice.tx_id))
+        .ok()
 }
 
 impl RequestHandler for Requests {
@@ -77,23 +123,11 @@ impl RequestHandler for Requests {
     }
 
     fn handle(&self, session: &mut Session, request: Request) -> HttpOutcome {
-        let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let logged = request.path().starts_with(b"/gov/").then(Instant::now);
-        let handled = self.dispatcher.handle(&request, session, began.as_secs());
-        if let Some(event) = &handled.event {
-            log(event, logged);
-        }
-        match handled.outcome {
+        match self.dispatch(session, &request) {
             Outcome::Respond(response) => HttpOutcome::Respond(response),
             Outcome::RespondAndClose(response) => HttpOutcome::RespondAndClose(response),
-            Outcome::Pending(pending) => self.pending(pending, session.id()),
-            Outcome::Forward => {
-                // A one-node network has no primary to forward to but itself.
-                let reason = "RPC could not be forwarded to unknown primary.";
-                HttpOutcome::Respond(
-                    ErrorResponse::with_status(503, ErrorCode::InternalError, reason).into_response(),
-                )
-            }
+            Outcome::Pending(pending) => self.pending(pending),
+            Outcome::Forward => self.forward(session, &request),
         }
     }
 

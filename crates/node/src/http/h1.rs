@@ -11,10 +11,12 @@ mod decoder;
 mod encoder;
 mod error;
 mod head;
+mod raw;
 
 pub(crate) use decoder::{Decoder, Limits};
 pub(crate) use encoder::{CONTINUE, encode};
 pub(crate) use error::RequestError;
+pub(crate) use raw::{parse_request, parse_response, request_bytes, response_bytes};
 
 #[doc(hidden)]
 pub(super) mod fuzzing;

@@ -1,8 +1,9 @@
 //! Details of replication (node specification, section 13.4).
 
 use super::{Shared, local, schemas};
-use ccf_endpoints::{EndpointDefinition, Method, Role};
-use serde_json::{Value, json};
+use ccf_consensus::{Configuration, Nodes, Status};
+use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Method};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
@@ -10,28 +11,61 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
     let config = shared.clone();
     vec![
         local(Method::Get, "/consensus", move |ctx| {
-            let term = details.node.status.term();
-            // A one-node network: its only configuration is that of the first transaction.
-            let answer = json!({"details": {
-                "acks": {},
-                "configs": [{"idx": 1, "nodes": own_address(&details), "rid": 1}],
-                "current_view": term.view,
-                "leadership_state": match ctx.node().role() { Role::Primary => "Leader", Role::Backup => "Follower" },
-                "membership_state": "Active",
-                "primary_id": term.primary,
-                "ticking": true,
-            }});
-            ctx.respond_json(&answer)
+            let status = status(&details)?;
+            respond(ctx, &json!({"details": shown(&status)}))
         })
         .output::<schemas::ConsensusConfigDetails>()
         .summary("Details of replication"),
-        local(Method::Get, "/config", move |ctx| ctx.respond_json(&own_address(&config)))
-            .output::<BTreeMap<String, schemas::ConsensusNodeConfig>>()
-            .summary("Addresses of the latest configuration"),
+        local(Method::Get, "/config", move |ctx| {
+            let status = status(&config)?;
+            let latest = status.configurations.newest().map(|newest| addresses(&newest.nodes));
+            respond(ctx, &latest.unwrap_or_default().into())
+        })
+        .output::<BTreeMap<String, schemas::ConsensusNodeConfig>>()
+        .summary("Addresses of the latest configuration"),
     ]
 }
 
-fn own_address(shared: &Shared) -> Value {
-    let address = shared.facts.node_to_node_interface.published();
-    json!({shared.facts.node_id.as_str(): {"address": address}})
+fn respond(ctx: &mut EndpointContext<'_>, value: &Value) -> Result<(), ErrorResponse> {
+    ctx.respond_json(value)
+}
+
+fn status(shared: &Shared) -> Result<Status, ErrorResponse> {
+    let unconfigured = || ErrorResponse::new(ErrorCode::ResourceNotFound, "No configured consensus");
+    if !shared.facts.state().is_part_of_network() {
+        return Err(unconfigured());
+    }
+    shared.node.inbox.consensus_status().ok_or_else(unconfigured)
+}
+
+fn addresses(nodes: &Nodes) -> Map<String, Value> {
+    nodes.iter().map(|(id, address)| (id.as_str().to_owned(), json!({"address": &**address}))).collect()
+}
+
+fn configuration(it: &Configuration) -> Value {
+    json!({"idx": it.seqno, "nodes": addresses(&it.nodes), "rid": it.seqno})
+}
+
+fn shown(status: &Status) -> Value {
+    let acks: Map<String, Value> = status
+        .peers
+        .iter()
+        .map(|(id, peer)| {
+            let ack = json!({"seqno": peer.matched, "last_received_ms": peer.silent_ms});
+            (id.as_str().to_owned(), ack)
+        })
+        .collect();
+    let mut details = json!({
+        "acks": acks,
+        "configs": status.configurations.iter().map(configuration).collect::<Vec<_>>(),
+        "current_view": status.view,
+        "leadership_state": status.leadership.as_str(),
+        "membership_state": if status.retirement_phase.is_some() { "Retired" } else { "Active" },
+        "primary_id": status.primary,
+        "ticking": status.ticking,
+    });
+    if let Some(phase) = status.retirement_phase {
+        details["retirement_phase"] = phase.as_str().into();
+    }
+    details
 }

@@ -1,6 +1,6 @@
 //! Status of this node (node specification, section 13.2).
 
-use super::{Shared, local, respond, schemas};
+use super::{Shared, local, redirect, respond, schemas};
 use crate::{http::SessionMetrics, interfaces::ServerHandle, node_facts::StartupState};
 use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Frontend, Method, NodeView, Role,
@@ -159,15 +159,16 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             Role::Backup => Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "Node is not primary")),
         })
         .summary("Whether this node is primary"),
-        local(Method::Head, "/primary", move |ctx| {
-            match (ctx.node().role(), &head.node.status.term().primary) {
-                (Role::Primary, _) => Ok(()),
-                (Role::Backup, None) => Err(ErrorResponse::internal("Primary unknown")),
-                (Role::Backup, Some(primary)) => Err(ErrorResponse::internal(format!(
-                    "Cannot find node info to produce redirect response for node {primary}"
-                ))),
+        EndpointDefinition::read_only(Method::Head, "/primary", move |ctx| {
+            if ctx.node().role() == Role::Primary {
+                return Ok(());
             }
+            let primary = head.node.status.term().primary.clone();
+            let primary = primary.ok_or_else(|| ErrorResponse::internal("Primary unknown"))?;
+            ctx.set_apply_writes(false);
+            redirect::to_node(ctx, &primary, "/node/primary")
         })
+        .forwarding(ccf_endpoints::ForwardingRequired::Never)
         .summary("Whether this node is primary"),
         local(Method::Get, "/backup", |ctx| match ctx.node().role() {
             Role::Backup => Ok(()),
@@ -178,7 +179,11 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
 }
 
 fn ready(shared: &Shared, frontend: Frontend, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
-    let part = shared.facts.state() == StartupState::PartOfNetwork;
+    let state = shared.facts.state();
+    let part = match frontend {
+        Frontend::Gov => state.is_part_of_network(),
+        Frontend::App | Frontend::Node => state == StartupState::PartOfNetwork,
+    };
     let ready = !shared.facts.stop_notice() && part && shared.node.is_open(frontend);
     ctx.response.status = if ready { 204 } else { 503 };
     Ok(())

@@ -4,6 +4,7 @@ use super::{StartError, TRANSACTION_BYTES_MAX, make_directories, running::Runnin
 use crate::{
     application::{Application, ApplicationContext, script_console},
     config::Config,
+    forwarding::{ForwardedWork, Forwarder},
     governance_host::GovernanceHost,
     http::Authority,
     identity::NodeIdentity,
@@ -134,12 +135,16 @@ impl<'a> Assembly<'a> {
             redirections: Redirections::new(config, node_id.clone()),
         });
         node.frontends.open(Frontend::Node);
+        let forwarder = Arc::new(Forwarder::default());
+        let (work, queue) = ForwardedWork::new();
+        let events = PeerInbox { inbox: Arc::clone(&inbox), work, forwarder: Arc::clone(&forwarder) };
         let peers = PeerNetwork::start(
             peer_settings(config),
             bound.node_listener()?,
             node_id.clone(),
-            Arc::new(PeerInbox(Arc::clone(&inbox))),
+            Arc::new(events),
         )?;
+        forwarder.connect(peers.clone());
 
         let node_key = Arc::new(identity.key);
         let service = Arc::new(OnceLock::new());
@@ -166,7 +171,9 @@ impl<'a> Assembly<'a> {
         let node_api = node_endpoints::registry(&facts, &node).map_err(|e| internal(e.to_string()))?;
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&node) as _, app, gov, node_api);
         let rules = bound.take_rules();
-        let server = bound.serve(config, Requests::new(dispatcher, Arc::clone(&node), rules))?;
+        let requests = Arc::new(Requests::new(dispatcher, Arc::clone(&node), rules, forwarder, config));
+        queue.start(config.worker_threads, &requests, &node, &peers)?;
+        let server = bound.serve(config, &requests)?;
         // Set once, here.
         let _ = facts.server.set(server.clone());
         server.present(Authority::Node, &facts.self_signed_certificate.read(), &node_key)?;

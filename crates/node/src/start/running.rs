@@ -1,6 +1,7 @@
 //! A node at work: its threads, how they report to each other, and how it stops.
 
 use crate::{
+    forwarding::{ForwardedWork, Forwarder},
     interfaces::ServerHandle,
     node_facts::NodeFacts,
     node_view::RunningNode,
@@ -119,16 +120,24 @@ impl PeerLinks for Links {
 }
 
 /// The other nodes' way to the replicator.
-pub(super) struct PeerInbox(pub(super) Arc<Inbox>);
+pub(super) struct PeerInbox {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) work: ForwardedWork,
+    pub(super) forwarder: Arc<Forwarder>,
+}
 
 impl PeerEvents for PeerInbox {
     fn consensus(&self, from: &NodeId, message: &[u8], entries: Bytes) {
-        self.0.receive(PeerMessage { from: from.clone(), message: message.to_vec(), entries });
+        self.inbox.receive(PeerMessage { from: from.clone(), message: message.to_vec(), entries });
     }
 
-    fn forwarded_request(&self, _: &NodeId, _: ForwardedRequest) {}
+    fn forwarded_request(&self, from: &NodeId, request: ForwardedRequest) {
+        self.work.take(from, request);
+    }
 
-    fn forwarded_response(&self, _: &NodeId, _: ForwardedResponse) {}
+    fn forwarded_response(&self, _: &NodeId, response: ForwardedResponse) {
+        self.forwarder.answered(response);
+    }
 }
 
 /// What the replicator tells the node.
