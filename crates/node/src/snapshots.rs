@@ -14,11 +14,7 @@ pub use schedule::{Scheduled, SnapshotLimits, SnapshotSchedule};
 use ccf_kv::{State, Store, Tx};
 use ccf_ledger::secrets::LedgerSecret;
 use ccf_types::{Digest, SeqNo, TxId};
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 /// Where snapshots are, and when they are taken.
 #[derive(Clone, Debug)]
