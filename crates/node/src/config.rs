@@ -322,12 +322,12 @@ pub struct Command {
     /// For Start.
     #[serde(default)]
     pub start: Option<Start>,
-    /// For Join; kept as given, since joining is not available yet.
+    /// For Join.
     #[serde(default)]
-    pub join: Option<Value>,
-    /// For Recover; kept as given, since recovery is not available yet.
+    pub join: Option<Join>,
+    /// For Recover.
     #[serde(default)]
-    pub recover: Option<Value>,
+    pub recover: Option<Recover>,
 }
 
 fn service_certificate_file() -> PathBuf {
@@ -343,6 +343,38 @@ pub enum CommandKind {
     Join,
     /// A service from its ledger.
     Recover,
+}
+
+section! {
+    /// Inputs of one more node of a service.
+    Join {
+        /// `host:port` of a node of the service.
+        target_rpc_address: String = String::new(),
+        /// Pause between two requests.
+        retry_timeout: TimeText = time("1000ms"),
+        /// Whether to follow the target to another node.
+        follow_redirect: bool = true,
+        /// Whether to fetch a newer snapshot if the own one is too old.
+        fetch_recent_snapshot: bool = true,
+        /// How often fetching is tried.
+        fetch_snapshot_max_attempts: u64 = 3,
+        /// Pause between two attempts to fetch.
+        fetch_snapshot_retry_interval: TimeText = time("1000ms"),
+        /// The largest snapshot that is fetched.
+        fetch_snapshot_max_size: SizeText = size("10GB"),
+        /// A COSE file sent with the request to join.
+        host_data_transparent_statement_path: Option<PathBuf> = None,
+    }
+}
+
+section! {
+    /// Inputs of the recovery of a service.
+    Recover {
+        /// Validity of the service certificate.
+        initial_service_certificate_validity_days: u64 = 1,
+        /// PEM of the certificate of the service that is recovered.
+        previous_service_identity_file: PathBuf = PathBuf::new(),
+    }
 }
 
 section! {

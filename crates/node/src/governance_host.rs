@@ -6,11 +6,15 @@ use crate::{
     service_hooks::KnownService,
 };
 use ccf_crypto::key::EcKeyPair;
-use ccf_governance::{NodeGovernance, NodePhase};
+use ccf_governance::{
+    NodeGovernance, NodePhase,
+    join::{NodeMembership, message::CoseSignaturesConfig},
+};
 use ccf_kv::Tx;
-use ccf_ledger::secrets::LedgerSecret;
-use ccf_types::{Digest, TxId};
-use std::sync::{Arc, OnceLock};
+use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
+use ccf_types::{Digest, NodeId, SeqNo, TxId};
+use parking_lot::RwLock;
+use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 /// Answers governance from the running node.
 pub(crate) struct GovernanceHost {
@@ -20,6 +24,10 @@ pub(crate) struct GovernanceHost {
     pub node: Arc<RunningNode>,
     /// The service, once known.
     pub service: Arc<OnceLock<KnownService>>,
+    /// All ledger secrets of this node.
+    pub secrets: Arc<RwLock<LedgerSecrets>>,
+    /// How long a pending node that does not ask any more is kept, milliseconds; 0 is for ever.
+    pub pending_node_timeout_ms: u64,
 }
 
 impl NodeGovernance for GovernanceHost {
@@ -30,11 +38,11 @@ impl NodeGovernance for GovernanceHost {
     fn phase(&self) -> NodePhase {
         match self.facts.state() {
             StartupState::PartOfNetwork => NodePhase::PartOfNetwork,
-            StartupState::Initialized
-            | StartupState::Pending
-            | StartupState::ReadingPublicLedger
-            | StartupState::PartOfPublicNetwork
-            | StartupState::ReadingPrivateLedger => NodePhase::Other,
+            StartupState::PartOfPublicNetwork => NodePhase::PartOfPublicNetwork,
+            StartupState::ReadingPrivateLedger => NodePhase::ReadingPrivateLedger,
+            StartupState::Initialized | StartupState::Pending | StartupState::ReadingPublicLedger => {
+                NodePhase::Other
+            }
         }
     }
 
@@ -53,5 +61,37 @@ impl NodeGovernance for GovernanceHost {
     fn request_snapshot(&self, tx_id: TxId) {
         // Snapshots are not produced yet; what a request does to the ledger, the end of a chunk, happens all the same.
         self.node.inbox.request_chunk(tx_id.seqno);
+    }
+}
+
+impl NodeMembership for GovernanceHost {
+    fn startup_seqno(&self) -> SeqNo {
+        SeqNo(self.facts.startup_seqno.load(Ordering::Acquire))
+    }
+
+    fn ledger_secrets(&self, _: &Tx) -> Option<LedgerSecrets> {
+        let secrets = self.secrets.read();
+        secrets.latest().is_some().then(|| secrets.clone())
+    }
+
+    fn last_recovered_signed_seqno(&self) -> SeqNo {
+        self.service.get().map_or(SeqNo::NONE, |service| service.last_recovered_signed)
+    }
+
+    fn cose_signatures(&self) -> CoseSignaturesConfig {
+        let claims = self.service.get().map(|service| service.claims.clone()).unwrap_or_default();
+        CoseSignaturesConfig { issuer: claims.issuer, subject: claims.subject }
+    }
+
+    fn primary(&self) -> Option<NodeId> {
+        self.node.status.term().primary.clone()
+    }
+
+    fn node_id(&self) -> &NodeId {
+        &self.facts.node_id
+    }
+
+    fn pending_node_timeout_ms(&self) -> u64 {
+        self.pending_node_timeout_ms
     }
 }

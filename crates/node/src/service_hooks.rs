@@ -8,6 +8,7 @@ use ccf_consensus::{NodeChange, Reconfiguration};
 use ccf_crypto::{
     Zeroizing,
     cert::{Certificate, renew_self_signed},
+    cose::SignatureClaims,
     key::{EcKeyPair, RsaKeyPair},
 };
 use ccf_endpoints::{Frontend, NodeView};
@@ -19,7 +20,7 @@ use ccf_governance::tables::{
 };
 use ccf_kv::{HookContext, MapWrites, Store, UNIT};
 use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
-use ccf_types::NodeId;
+use ccf_types::{NodeId, SeqNo};
 use parking_lot::{Mutex, RwLock};
 use std::sync::{Arc, OnceLock};
 
@@ -29,6 +30,11 @@ pub(crate) struct KnownService {
     pub key: Arc<EcKeyPair>,
     /// PEM of its certificate when this node met it; renewals keep key and subject.
     pub certificate: String,
+    /// Issuer and subject of ledger signatures.
+    pub claims: SignatureClaims,
+    /// On a node that knows the public state only, the last signature of the recovered ledger; else the seqno with which
+    /// the node began.
+    pub last_recovered_signed: SeqNo,
 }
 
 /// What the hooks work with.

@@ -3,7 +3,7 @@
 use super::{StartError, TRANSACTION_BYTES_MAX, make_directories, running::RunningService};
 use crate::{
     application::{Application, ApplicationContext, script_console},
-    config::Config,
+    config::{Config, TimeText},
     forwarding::{ForwardedWork, Forwarder},
     governance_host::GovernanceHost,
     http::Authority,
@@ -28,7 +28,6 @@ use crate::{
 use ccf_consensus::Settings;
 use ccf_crypto::{
     cert::{Certificate, SigningRequest, Validity},
-    cose::SignatureClaims,
     key::EcKeyPair,
     random,
 };
@@ -155,6 +154,8 @@ impl<'a> Assembly<'a> {
             facts: Arc::clone(&facts),
             node: Arc::clone(&node),
             service: Arc::clone(&service),
+            secrets: Arc::clone(&secrets),
+            pending_node_timeout_ms: millis(&config.pending_node_timeout),
         });
         let app_name = application.name;
         let app = (application.endpoints)(&ApplicationContext { node_id: &node_id, store: &store })
@@ -239,12 +240,11 @@ impl<'a> Assembly<'a> {
         self,
         service: KnownService,
         endorsed: String,
-        claims: SignatureClaims,
         tree: MerkleTree,
         beginning: Beginning,
     ) -> Result<(RunningService, Replicator), StartError> {
         *self.endorsed_certificate.write() = endorsed.clone();
-        let service_key = Arc::clone(&service.key);
+        let (service_key, claims) = (Arc::clone(&service.key), service.claims.clone());
         self.peers
             .set_identity(
                 &self.node_key,
@@ -313,10 +313,12 @@ impl<'a> Assembly<'a> {
     }
 }
 
+fn millis(text: &TimeText) -> u64 {
+    u64::try_from(text.duration().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Timers of consensus, with a random part that differs from node to node.
 fn settings(config: &Config) -> Result<Settings, StartError> {
-    let millis =
-        |text: &crate::config::TimeText| u64::try_from(text.duration().as_millis()).unwrap_or(u64::MAX);
     Ok(Settings {
         message_timeout_ms: millis(&config.consensus.message_timeout),
         election_timeout_ms: millis(&config.consensus.election_timeout),

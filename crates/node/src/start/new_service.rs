@@ -47,13 +47,17 @@ pub(super) fn start(
         "Creating new node: new network (with {member_count} initial member(s) and {threshold} member(s) required for recovery)"
     );
 
-    let known = KnownService { key: Arc::new(service.key), certificate: genesis.service_cert.clone() };
     let cose = config.command.start.clone().unwrap_or_default().cose_signatures;
-    let claims = SignatureClaims { issuer: cose.issuer, subject: cose.subject };
+    let known = KnownService {
+        key: Arc::new(service.key),
+        certificate: genesis.service_cert.clone(),
+        claims: SignatureClaims { issuer: cose.issuer, subject: cose.subject },
+        last_recovered_signed: SeqNo::NONE,
+    };
     let (node, store, app_name) = (Arc::clone(&assembly.node), assembly.store.clone(), assembly.app_name);
     assembly.announce()?;
     let (mut running, replicator) =
-        assembly.begin(known, endorsed, claims, MerkleTree::new(), Beginning::NewService)?;
+        assembly.begin(known, endorsed, MerkleTree::new(), Beginning::NewService)?;
 
     let tx = store.begin();
     genesis::create_service(&tx, &genesis)?;
