@@ -3,6 +3,10 @@
 //! An IV must never be used twice with one key. Ledger entries derive theirs from the transaction; blobs draw
 //! a random one, save for the recovery share wrapping, whose key is used once (crypto 15.2).
 
+mod stream;
+
+pub use stream::GcmStream;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 

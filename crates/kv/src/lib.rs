@@ -38,6 +38,7 @@ mod handle;
 mod hooks;
 mod raw;
 mod small_bytes;
+mod snapshot;
 mod state;
 mod store;
 mod sync;
@@ -54,6 +55,7 @@ pub use handle::{MapHandle, MapReader, SetHandle, SetReader, ValueHandle, ValueR
 pub use hooks::{Action, CommitContext, GlobalHook, HookContext, LocalHook};
 pub use raw::RawHandle;
 pub use small_bytes::SmallBytes;
+pub use snapshot::StateError;
 pub use state::{MapBuilder, MapState, State, StateBuilder};
 pub use store::Store;
 pub use table::{TypedMap, TypedSet, TypedValue};

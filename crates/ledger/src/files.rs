@@ -12,6 +12,8 @@ mod index;
 mod name;
 mod open_chunk;
 mod reader;
+mod snapshot_directory;
+mod snapshot_writer;
 mod writer;
 
 pub use chunk::{Block, ChunkReader};
@@ -19,6 +21,8 @@ pub use cleanup::{delete_copied_chunks, delete_old_snapshots};
 pub use directory::{ChunkPath, list_chunks, require_fresh};
 pub use name::{ChunkName, SnapshotName};
 pub use reader::{EntryRange, LedgerReader};
+pub use snapshot_directory::{SnapshotPath, ignore_snapshot, list_snapshots, newest_snapshot};
+pub use snapshot_writer::{SnapshotWriter, UnnamedSnapshot, delete_unfinished_snapshots};
 pub use writer::{LedgerWriter, Notice};
 
 use ccf_types::SeqNo;
@@ -83,6 +87,12 @@ pub enum FileError {
     /// The chunk would outgrow the 32-bit offsets of its table.
     #[error("entry {0} does not fit a chunk file of 4 GiB: sign more often")]
     ChunkTooLarge(SeqNo),
+    /// The snapshot is larger than its frame, or one encryption, can be.
+    #[error("the snapshot at {0} is too large for its format")]
+    SnapshotTooLarge(SeqNo),
+    /// A file does not hold what was written to it.
+    #[error("{path}: somebody altered the file while it was written", path = .0.display())]
+    Altered(PathBuf),
     /// An entry passed to the writer is malformed.
     #[error("refusing to write entry {seqno}: {source}")]
     BadEntry {

@@ -53,3 +53,7 @@ pub const REPLAY_BLOCK_BYTES: usize = 256 << 10;
 
 /// Blocks waiting for each thread of a replay: enough that none waits for another that is late for a moment.
 pub const REPLAY_BLOCKS_MAX: usize = 4;
+
+/// Snapshots are written, hashed and encrypted in blocks of about this size; their digests, 40 bytes for each block,
+/// are what writing takes of memory beside one block.
+pub const SNAPSHOT_BLOCK_BYTES: usize = 1 << 20;

@@ -1,4 +1,8 @@
-//! Receipts in JSON: proof that an entry stands under a signed root (crypto specification, section 9).
+//! Receipts: proof that an entry stands under a signed root. Here those in JSON (crypto specification, section 9).
+
+mod cose;
+
+pub use cose::{CoseReceipt, CoseReceiptError, cose_receipt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ccf_crypto::cert::{Certificate, verify_chain};

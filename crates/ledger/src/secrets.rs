@@ -2,7 +2,7 @@
 
 use ccf_crypto::{
     Zeroizing,
-    aead::AeadKey,
+    aead::{AeadKey, GcmStream},
     hash::{HmacKey, hmac_sha256},
     random,
 };
@@ -68,6 +68,11 @@ impl LedgerSecret {
     #[must_use]
     pub fn key(&self) -> &AeadKey {
         &self.key
+    }
+
+    /// Encrypts or decrypts a snapshot piece by piece.
+    pub(crate) fn stream(&self, iv: &[u8; 12]) -> GcmStream {
+        GcmStream::new(&self.raw, iv)
     }
 
     pub(crate) fn commit_key(&self) -> &HmacKey {

@@ -1,4 +1,4 @@
-//! Reading snapshot files (sections 14.1 and 14.2): the frame of an entry around the whole state, then a receipt.
+//! Snapshots (sections 14.1 and 14.2): the frame of an entry around the whole state, then a receipt.
 //!
 //! ```text
 //! public domain: 01 | u64 seqno | u64 0 | lp(leaf of entry seqno) | lp(view history) | map snapshots
@@ -6,6 +6,14 @@
 //! entry:         lp(key) padded to 8 | lp(u64 version, value) padded to 8
 //! ```
 //! The private domain, once decrypted, is map snapshots alone.
+
+mod encode;
+mod verify;
+
+pub use encode::{SnapshotHead, entry_bytes};
+pub use verify::{SnapshotTrust, SnapshotVerifyError, verify_snapshot};
+
+pub(crate) use encode::padding;
 
 use ccf_types::{Digest, SeqNo};
 

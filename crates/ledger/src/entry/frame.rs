@@ -106,6 +106,34 @@ pub(crate) fn entry_iv(tx_id: TxId) -> Option<[u8; IV_BYTES]> {
     Some(iv)
 }
 
+/// The IV of the snapshot at `seqno`: view 0 with the top bit.
+pub(crate) fn snapshot_iv(seqno: SeqNo) -> [u8; IV_BYTES] {
+    let mut iv = [0; IV_BYTES];
+    iv[..8].copy_from_slice(&seqno.0.to_le_bytes());
+    iv[8..].copy_from_slice(&SNAPSHOT_BIT.to_le_bytes());
+    iv
+}
+
+/// What stands before the public domain of a snapshot; `None` if it is larger than a frame can say.
+pub(crate) fn snapshot_head(
+    seqno: SeqNo,
+    tag: &[u8; TAG_BYTES],
+    public_bytes: u64,
+    private_bytes: u64,
+) -> Option<[u8; PUBLIC_AT]> {
+    let size = (FIXED_BYTES as u64).checked_add(public_bytes)?.checked_add(private_bytes)?;
+    if size >> 48 != 0 {
+        return None;
+    }
+    let mut head = [0; PUBLIC_AT];
+    let (header, rest) = head.split_at_mut(HEADER_BYTES);
+    header.copy_from_slice(&EntryHeader::encode(Flags::NONE, size));
+    rest[..TAG_BYTES].copy_from_slice(tag);
+    rest[TAG_BYTES..TAG_BYTES + IV_BYTES].copy_from_slice(&snapshot_iv(seqno));
+    rest[TAG_BYTES + IV_BYTES..].copy_from_slice(&public_bytes.to_le_bytes());
+    Some(head)
+}
+
 /// The parts of a frame whose lengths agree with each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame<'a> {
