@@ -7,14 +7,33 @@
 //! signature is committed the state is written to a file, its digest is recorded in an ordinary transaction, and when
 //! that is under a committed signature the file gets its receipt and its name.
 
+mod hooks;
+mod host;
+mod producer;
 mod schedule;
 
 pub use schedule::{Scheduled, SnapshotLimits, SnapshotSchedule};
 
+use crate::config;
 use ccf_kv::{State, Store, Tx};
-use ccf_ledger::secrets::LedgerSecret;
+use ccf_ledger::{
+    files::{FileError, delete_unfinished_snapshots},
+    secrets::LedgerSecret,
+};
 use ccf_types::{Digest, SeqNo, TxId};
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use hooks::{Event, Interest, Planned};
+use parking_lot::Mutex;
+use producer::Producer;
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread::JoinHandle,
+    time::SystemTime,
+};
 
 /// Where snapshots are, and when they are taken.
 #[derive(Clone, Debug)]
@@ -23,6 +42,20 @@ pub struct SnapshotSettings {
     pub directory: PathBuf,
     /// When.
     pub limits: SnapshotLimits,
+}
+
+impl SnapshotSettings {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn new(config: &config::Snapshots) -> Self {
+        let interval = config.time_interval.duration();
+        let limits = SnapshotLimits {
+            tx_count: config.tx_count,
+            min_tx_count: config.min_tx_count,
+            time_interval: (!interval.is_zero()).then_some(interval),
+        };
+        Self { directory: config.directory.clone(), limits }
+    }
 }
 
 /// What is to become a snapshot: the state at a signature this node has just written as primary.
@@ -54,63 +87,125 @@ pub trait SnapshotHost: Send + Sync + 'static {
 }
 
 /// The node's snapshots. Any thread may call.
-pub struct Snapshots {}
+pub struct Snapshots {
+    schedule: Arc<Mutex<SnapshotSchedule>>,
+    events: Sender<Event>,
+    interest: Arc<Interest>,
+    enabled: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Snapshots decided and not yet finished; more are skipped (section 14.3).
+const PENDING_MAX: usize = 5;
 
 impl Snapshots {
     /// Starts the thread and installs hooks in `store` (before its first transaction). `last` is the seqno of the
     /// snapshot the node started from, or 0.
     ///
     /// # Errors
-    /// If the system gives no thread.
+    /// If the directory cannot be read, or the system gives no thread.
     pub fn start(
         settings: SnapshotSettings,
         last: SeqNo,
         store: &Store,
         host: Arc<dyn SnapshotHost>,
-    ) -> std::io::Result<Arc<Snapshots>> {
-        let _ = (settings, last, store, host);
-        todo!()
+    ) -> Result<Arc<Snapshots>, FileError> {
+        delete_unfinished_snapshots(&settings.directory)?;
+        let schedule = SnapshotSchedule::new(settings.limits, last, SystemTime::now());
+        let schedule = Arc::new(Mutex::new(schedule));
+        let (events, received) = channel();
+        let interest = Arc::new(Interest::default());
+        hooks::install(store, &schedule, &events, &interest);
+        let producer = Producer::new(settings.directory.clone(), store.clone(), host, Arc::clone(&interest));
+        let thread =
+            std::thread::Builder::new().name("snapshots".into()).spawn(move || producer.run(&received));
+        let thread = thread.map_err(|source| FileError::Io { path: settings.directory, source })?;
+        let (enabled, thread) = (AtomicBool::new(true), Mutex::new(Some(thread)));
+        Ok(Arc::new(Snapshots { schedule, events, interest, enabled, thread }))
     }
 
     /// Whether the signature about to be reserved at `seqno` is to be a snapshot. If so: reserve it with its state
     /// kept, set `CHUNK_AFTER` in its flags, and call [`taken`](Self::taken) once it is filled.
+    #[must_use]
     pub fn wants(&self, seqno: SeqNo) -> bool {
-        let _ = seqno;
-        todo!()
+        self.schedule.lock().wants(seqno, SystemTime::now())
     }
 
     /// The signature that [`wants`](Self::wants) said yes to was written. Cheap: the state goes to the thread.
     pub fn taken(&self, point: SnapshotPoint) {
-        let _ = point;
-        todo!()
+        let now = SystemTime::now();
+        let seqno = point.state.tx_id().seqno;
+        self.schedule.lock().decided(seqno, now);
+        if !self.enabled.load(Ordering::Acquire) {
+            return;
+        }
+        let pending = Interest::add(&self.interest);
+        if pending.number() > PENDING_MAX {
+            tracing::info!("Skipping the snapshot at {seqno}: {PENDING_MAX} are pending");
+            return;
+        }
+        // A thread that is gone has said why.
+        let _ = self.events.send(Event::Point(Box::new(Planned { point, scheduled: now, pending })));
     }
 
     /// When an idle primary whose ledger ends with `version` is to sign because a snapshot by time falls due.
+    #[must_use]
     pub fn signature_due_at(&self, version: SeqNo) -> Option<SystemTime> {
-        let _ = version;
-        todo!()
+        self.schedule.lock().due_at(version)
     }
 
     /// The transaction at `seqno` wants a snapshot at the next signature (`trigger_snapshot`, the service opens, the
     /// end of a recovery). Writes to `public:ccf.internal.snapshot_create` do this by themselves.
     pub fn request(&self, seqno: SeqNo) {
-        let _ = seqno;
-        todo!()
+        self.schedule.lock().request(seqno);
     }
 
     /// Everything after `seqno` was rolled back. Call after the store's rollback.
     pub fn rollback(&self, seqno: SeqNo) {
-        let _ = seqno;
-        todo!()
+        self.schedule.lock().rollback(seqno);
+        let _ = self.events.send(Event::Rollback(seqno));
     }
 
     /// Off from the end of a public recovery until the private one is complete: signatures still end chunks where
     /// snapshots are due, and no file is made.
     pub fn set_enabled(&self, enabled: bool) {
-        let _ = enabled;
-        todo!()
+        self.enabled.store(enabled, Ordering::Release);
     }
 
     /// Ends the thread; what is unfinished is deleted.
-    pub fn stop(&self) {}
+    pub fn stop(&self) {
+        let _ = self.events.send(Event::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic there has been printed already; stopping goes on.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The first seqno of view 1, 2, ... up to the view of `last`, as a snapshot at `last` has it: an empty view repeats the
+/// start of the next. `starts` is the first transaction of each view that has any, oldest first.
+#[must_use]
+pub fn view_history(starts: &[TxId], last: TxId) -> Vec<SeqNo> {
+    let starts = starts.iter().filter(|start| start.seqno <= last.seqno);
+    let mut history = Vec::new();
+    for start in starts {
+        while (history.len() as u64) < start.view.0 {
+            history.push(start.seqno);
+        }
+    }
+    history
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_views_repeat_the_start_of_the_next() {
+        let starts = [TxId::new(2, 1), TxId::new(4, 29), TxId::new(5, 70)];
+        let history = |last| view_history(&starts, last).into_iter().map(|seqno| seqno.0).collect::<Vec<_>>();
+        assert_eq!(history(TxId::new(4, 61)), [1, 1, 29, 29]); // V13
+        assert_eq!(history(TxId::new(2, 28)), [1, 1]);
+        assert_eq!(history(TxId::new(5, 70)), [1, 1, 29, 29, 70]);
+    }
 }
