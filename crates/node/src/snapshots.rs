@@ -11,8 +11,10 @@ mod hooks;
 mod host;
 mod producer;
 mod schedule;
+mod startup;
 
 pub use schedule::{Scheduled, SnapshotLimits, SnapshotSchedule};
+pub use startup::{Installed, StartupError, StartupSnapshot, choose_startup_snapshot};
 
 use crate::config;
 use ccf_kv::{State, Store, Tx};
@@ -20,7 +22,7 @@ use ccf_ledger::{
     files::{FileError, delete_unfinished_snapshots},
     secrets::LedgerSecret,
 };
-use ccf_types::{Digest, SeqNo, TxId};
+use ccf_types::{Digest, SeqNo, TxId, View};
 use hooks::{Event, Interest, Planned};
 use parking_lot::Mutex;
 use producer::Producer;
@@ -196,6 +198,19 @@ pub fn view_history(starts: &[TxId], last: TxId) -> Vec<SeqNo> {
     history
 }
 
+/// The first transaction of each view that has any: the reverse of [`view_history`].
+#[must_use]
+pub fn view_starts(history: &[SeqNo]) -> Vec<TxId> {
+    let mut starts: Vec<TxId> = Vec::new();
+    for (view, seqno) in (1..).zip(history) {
+        match starts.last_mut() {
+            Some(start) if start.seqno == *seqno => start.view = View(view),
+            _ => starts.push(TxId { view: View(view), seqno: *seqno }),
+        }
+    }
+    starts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +222,6 @@ mod tests {
         assert_eq!(history(TxId::new(4, 61)), [1, 1, 29, 29]); // V13
         assert_eq!(history(TxId::new(2, 28)), [1, 1]);
         assert_eq!(history(TxId::new(5, 70)), [1, 1, 29, 29, 70]);
+        assert_eq!(view_starts(&view_history(&starts, TxId::new(5, 70))), starts);
     }
 }
