@@ -1,16 +1,17 @@
 //! The endpoints under `/node` (node specification, section 13): one file per group.
 //!
-//! Present: those that need no peers. Not there until joining, snapshots and JWT land: `/join`, `/jwt_keys/refresh`; the
-//! endpoints for snapshots and ledger chunks say that they are not available.
+//! Not there until joining and JWT land: `/join`, `/jwt_keys/refresh`.
 
 mod absent;
 mod attestation;
 mod consensus;
+mod files;
 mod network;
 mod redirect;
 mod schemas;
 mod status;
 
+pub(crate) use files::FileDirectories;
 pub(crate) use status::CCF_VERSION;
 
 use crate::{node_facts::NodeFacts, node_view::RunningNode};
@@ -31,7 +32,11 @@ struct Shared {
 ///
 /// # Errors
 /// [`InvalidTemplate`] if a path of ours is no template: a mistake that tests catch.
-pub(crate) fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Result<Registry, InvalidTemplate> {
+pub(crate) fn registry(
+    facts: &Arc<NodeFacts>,
+    node: &Arc<RunningNode>,
+    directories: &FileDirectories,
+) -> Result<Registry, InvalidTemplate> {
     let mut registry = Registry::new(Frontend::Node);
     registry.set_info(ApiInfo {
         title: "CCF Public Node API".to_owned(),
@@ -44,6 +49,7 @@ pub(crate) fn registry(facts: &Arc<NodeFacts>, node: &Arc<RunningNode>) -> Resul
         .chain(network::endpoints(&shared))
         .chain(attestation::endpoints(&shared))
         .chain(consensus::endpoints(&shared))
+        .chain(files::endpoints(&shared, directories))
         .chain(absent::endpoints(&shared))
     {
         registry.install(definition)?;

@@ -1,5 +1,5 @@
 //! Endpoints whose subject this version does not have yet, answered as a node answers that has none of it: no
-//! indexing, no historical cache, no refreshed keys, no files to download.
+//! indexing, no historical cache, no refreshed keys.
 
 use super::{Shared, local, respond};
 use ccf_endpoints::{
@@ -27,7 +27,7 @@ struct HistoricalCache {
 
 pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
     let scripts = JsApp::new(Console::silent());
-    let mut all = vec![
+    vec![
         EndpointDefinition::read_only(Method::Get, "/js_metrics", move |ctx| {
             let metrics = scripts.metrics(&ctx.tx);
             respond(ctx, &metrics)
@@ -63,23 +63,5 @@ pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
         })
         .output::<bool>()
         .summary("Removes a retired node"),
-    ];
-    let files = [
-        (Method::Get, "/snapshot", OperatorFeature::SnapshotRead),
-        (Method::Get, "/snapshot/{snapshot_name}", OperatorFeature::SnapshotRead),
-        (Method::Get, "/ledger_chunk", OperatorFeature::LedgerChunkRead),
-        (Method::Get, "/ledger_chunk/{chunk_name}", OperatorFeature::LedgerChunkRead),
-        (Method::Post, "/snapshot:create", OperatorFeature::SnapshotCreate),
-    ];
-    for (method, path, feature) in files {
-        all.push(
-            local(method, path, |_| {
-                let message = "Snapshots and downloads of ledger chunks are not available in this version.";
-                Err(ErrorResponse::with_status(501, ErrorCode::NotImplemented, message))
-            })
-            .operator_feature(feature)
-            .hidden(),
-        );
-    }
-    all
+    ]
 }

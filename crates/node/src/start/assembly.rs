@@ -169,7 +169,12 @@ impl<'a> Assembly<'a> {
         });
         let governance = Arc::new(Governance::new(host, GovernanceScripts::new(script_console())));
         governance.install(&mut gov).map_err(|e| internal(e.to_string()))?;
-        let node_api = node_endpoints::registry(&facts, &node).map_err(|e| internal(e.to_string()))?;
+        let directories = node_endpoints::FileDirectories {
+            ledger: config.ledger.directory.clone(),
+            snapshots: config.snapshots.directory.clone(),
+        };
+        let node_api =
+            node_endpoints::registry(&facts, &node, &directories).map_err(|e| internal(e.to_string()))?;
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&node) as _, app, gov, node_api);
         let rules = bound.take_rules();
         let requests = Arc::new(Requests::new(dispatcher, Arc::clone(&node), rules, forwarder, config));
