@@ -2,9 +2,7 @@
 //! indexing, no historical cache, no refreshed keys.
 
 use super::{Shared, local, respond};
-use ccf_endpoints::{
-    EndpointDefinition, ErrorCode, ErrorResponse, Method, OperatorFeature, openapi::AnyJson,
-};
+use ccf_endpoints::{EndpointDefinition, ErrorCode, ErrorResponse, Method, openapi::AnyJson};
 use ccf_governance::tables::{self, node::NodeStatus};
 use ccf_js::{Console, JsApp, JsMetrics};
 use ccf_types::NodeId;
