@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`hash`], [`random`] | SHA-2, HMAC, HKDF; random bytes |
 //! | [`aead`] | AES-256-GCM in place, and the sealed blob `tag, iv, ciphertext` |
+//! | [`channel_cipher`] | AES-256-GCM with the short IV of messages between nodes |
 //! | [`key`] | key pairs and public keys: EC, RSA, Ed25519, X25519 |
 //! | [`pem`] | PEM armour |
 //! | [`cert`] | certificates and signing requests: make, read, check chains |
@@ -22,6 +23,7 @@
 pub mod aead;
 pub mod cbor;
 pub mod cert;
+pub mod channel_cipher;
 pub mod cose;
 pub mod hash;
 pub mod jwk;

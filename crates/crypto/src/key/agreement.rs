@@ -81,4 +81,32 @@ mod tests {
             }
         }
     }
+
+    /// The scalars, shares and secret of the vector in consensus 11.2.
+    #[test]
+    fn the_secret_of_the_channel_vector() {
+        use aws_lc_rs::agreement::{PrivateKey, agree};
+        let bytes = |text: &str| hex::decode(text).unwrap();
+        let scalar_a = bytes(concat!(
+            "3db55dff5bdb78dab81b0c1d1416bcfca43e9ace1e7eb05c663fc97fb316c903",
+            "deda2e13b7257308b7a02d8fdab42c4a"
+        ));
+        let scalar_b = bytes(concat!(
+            "0dae6e51f238a7d9c717807e5d9128660a79ee791f5209e502ac76139055801532722c32",
+            "4c04cd9e64c5716ac1d41ad9"
+        ));
+        let point_b = bytes(concat!(
+            "046710953ae845c3b024d66028a8c739943db0ef82d8fdacf1d19b939681332ca62c51df87adad4808fa411411c43463a4",
+            "bd62315fa87b6af65e74d33b33754ab170d1bbf6b54a45ff39775b8a9b5449f51a06afec1c6f602d73cac949af09aeec"
+        ));
+        let b = PrivateKey::from_private_key(&ECDH_P384, &scalar_b).unwrap();
+        assert_eq!(b.compute_public_key().unwrap().as_ref(), point_b);
+        let a = PrivateKey::from_private_key(&ECDH_P384, &scalar_a).unwrap();
+        let peer = UnparsedPublicKey::new(&ECDH_P384, &point_b);
+        let secret = agree(&a, peer, AgreementError, |secret| Ok(secret.to_vec())).unwrap();
+        assert_eq!(
+            hex::encode(secret),
+            "56c99b3fff2e418ad7b2a0eb684428625bc9e4a7103224bab328eddf842cb1a34336fa0d31e4fcced347e83cba5f3857"
+        );
+    }
 }

@@ -1,0 +1,1 @@
+//! Entrances for fuzz targets and tests; no part of the interface.
