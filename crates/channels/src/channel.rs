@@ -53,8 +53,8 @@ pub struct Channel {
 /// Where the key exchange stands.
 enum Phase {
     Inactive,
-    Initiated { key: EphemeralKey, share: Share, salt: [u8; SALT_LEN], at: Duration },
-    WaitingForFinal { share: Share, peer_key: PublicKey, receive: ReceiveKey, at: Duration },
+    Initiated { key: EphemeralKey, share: Share, salt: [u8; SALT_LEN], retry_at: Duration },
+    WaitingForFinal { share: Share, peer_key: PublicKey, receive: ReceiveKey, retry_at: Duration },
     Established,
 }
 
@@ -236,6 +236,13 @@ impl Channel {
         self.receive = None;
         self.waiting_consensus = None;
         self.waiting_forwarded.clear();
+    }
+
+    /// The connection broke, and with it perhaps a step of the key exchange: the next message begins anew at once.
+    pub fn connection_lost(&mut self) {
+        if let Phase::Initiated { retry_at, .. } | Phase::WaitingForFinal { retry_at, .. } = &mut self.phase {
+            *retry_at = Duration::ZERO;
+        }
     }
 
     /// When something was last sent or accepted.

@@ -6,11 +6,32 @@
 //!
 //! Contents of messages are [`PeerEvents`]' affair; keys and frames are those of `ccf_channels`.
 
+mod counters;
+mod dial;
+mod limits;
+mod link;
+mod listen;
+mod read;
+mod state;
+
+pub use counters::PeerCounters;
+
 use bytes::Bytes;
-use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
+use ccf_channels::{
+    Identity,
+    forwarding::{ForwardedRequest, ForwardedResponse},
+};
 use ccf_crypto::{cert::Certificate, key::EcKeyPair};
 use ccf_types::NodeId;
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use parking_lot::Mutex;
+use state::Shared;
+use std::{
+    io,
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 /// What the transport needs from the configuration.
 #[derive(Clone, Debug)]
@@ -51,9 +72,15 @@ pub enum SendError {
     /// No address and no connection.
     #[error("the address of this node is not known")]
     UnknownPeer,
+    /// Connecting failed a moment ago.
+    #[error("this node cannot be reached at the moment")]
+    Unreachable,
     /// As much waits for this peer as may wait.
     #[error("too much is waiting for this node")]
     QueueFull,
+    /// Longer than a frame may be.
+    #[error("the message is too long")]
+    TooLong,
     /// The network was stopped.
     #[error("stopped")]
     Stopped,
@@ -61,15 +88,32 @@ pub enum SendError {
 
 /// The certificates do not fit the key or each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct IdentityError(String);
+#[non_exhaustive]
+pub enum IdentityError {
+    /// They do not.
+    #[error(transparent)]
+    Parts(#[from] ccf_channels::IdentityError),
+    /// The key is not that of the id that was given at the start.
+    #[error("the key is not that of this node's id")]
+    OtherNode,
+}
 
-/// The other nodes. Clones are handles to the same network; all calls may come from any thread.
+/// The other nodes. Clones are handles to the same network; all calls may come from any thread. The network stops when the last handle
+/// is dropped.
 #[derive(Clone)]
-pub struct PeerNetwork(Arc<()>);
+pub struct PeerNetwork {
+    shared: Arc<Shared>,
+    thread: Arc<Thread>,
+}
+
+/// The transport's thread; ends it when dropped.
+struct Thread {
+    shared: Arc<Shared>,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl PeerNetwork {
-    /// Starts the thread. Until [`PeerNetwork::set_identity`] every received frame is dropped.
+    /// Starts the thread. Until [`PeerNetwork::set_identity`] every received frame is dropped (quirk Q13).
     ///
     /// # Errors
     /// If the thread cannot be started, or the client interface is no local address.
@@ -79,8 +123,25 @@ impl PeerNetwork {
         own_id: NodeId,
         events: Arc<dyn PeerEvents>,
     ) -> io::Result<PeerNetwork> {
-        let _ = (settings, listener, own_id, events);
-        Ok(PeerNetwork(Arc::new(())))
+        let client_interface =
+            settings.client_interface.as_deref().map(dial::resolve_interface).transpose()?;
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let shared =
+            Arc::new(Shared::new(settings, client_interface, own_id, events, runtime.handle().clone()));
+        let on_thread = Arc::clone(&shared);
+        let handle = thread::Builder::new().name("peers".into()).spawn(move || {
+            runtime.block_on(listen::run(Arc::clone(&on_thread), listener));
+            on_thread.clear();
+            // A lookup of a name may hang in a thread of its own.
+            runtime.shutdown_background();
+        })?;
+        let thread = Arc::new(Thread { shared: Arc::clone(&shared), handle: Mutex::new(Some(handle)) });
+        Ok(PeerNetwork { shared, thread })
     }
 
     /// The key of this node, its certificate endorsed by the service, and the service's certificate. Again after a renewal: keys in
@@ -94,20 +155,22 @@ impl PeerNetwork {
         certificate: Certificate,
         service: Certificate,
     ) -> Result<(), IdentityError> {
-        let _ = (key, certificate, service);
+        let identity = Identity::with_copy_of_key(key, &certificate, service)?;
+        if *identity.id() != self.shared.own_id {
+            return Err(IdentityError::OtherNode);
+        }
+        self.shared.set_identity(&Arc::new(identity));
         Ok(())
     }
 
     /// Makes a peer known, or changes its address (`host:port`). It is dialled at the first message.
     pub fn add_peer(&self, id: &NodeId, address: &str) {
-        let _ = (id, address);
-        ()
+        self.shared.add_peer(id, address);
     }
 
     /// Forgets a peer and its keys and closes its connection.
     pub fn remove_peer(&self, id: &NodeId) {
-        let _ = id;
-        ()
+        self.shared.remove_peer(id);
     }
 
     /// Sends a consensus message (section 6). `entries` follow `message` as they are, unauthenticated. While keys are missing the
@@ -121,8 +184,8 @@ impl PeerNetwork {
         message: &[u8],
         entries: impl IntoIterator<Item = Bytes>,
     ) -> Result<(), SendError> {
-        let _ = (to, message, entries.into_iter().count());
-        Ok(())
+        let entries = entries.into_iter().collect();
+        self.shared.send(to, |channel, now, out| channel.send_consensus(now, message, entries, out))
     }
 
     /// Forwards a request.
@@ -130,8 +193,7 @@ impl PeerNetwork {
     /// # Errors
     /// [`SendError`]: it was not sent.
     pub fn send_forwarded_request(&self, to: &NodeId, request: &ForwardedRequest) -> Result<(), SendError> {
-        let _ = (to, request);
-        Ok(())
+        self.shared.send(to, |channel, now, out| channel.send_request(now, request, out))
     }
 
     /// Answers a forwarded request.
@@ -143,13 +205,35 @@ impl PeerNetwork {
         to: &NodeId,
         response: &ForwardedResponse,
     ) -> Result<(), SendError> {
-        let _ = (to, response);
-        Ok(())
+        self.shared.send(to, |channel, now, out| channel.send_response(now, response, out))
     }
 
-    /// Closes everything and waits for the thread. Further calls do nothing.
+    /// What went wrong so far.
+    #[must_use]
+    pub fn counters(&self) -> PeerCounters {
+        self.shared.counters.read()
+    }
+
+    /// Closes everything and waits for the thread, unless called on it. Further calls do nothing.
     pub fn stop(&self) {
-        let _ = &self.0;
-        ()
+        self.thread.end();
+    }
+}
+
+impl Thread {
+    fn end(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
+        self.shared.stop.notify_one();
+        let handle = self.handle.lock().take();
+        if let Some(handle) = handle.filter(|handle| handle.thread().id() != thread::current().id()) {
+            // A panic there was reported there.
+            let _ = handle.join();
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -29,8 +29,8 @@ impl Channel {
 
     /// Begins the exchange anew if the one under way has taken too long.
     pub(super) fn renew_stalled(&mut self, now: Duration, out: &mut Vec<OutgoingFrame>) {
-        if let Phase::Initiated { at, .. } | Phase::WaitingForFinal { at, .. } = self.phase
-            && now.saturating_sub(at) >= INITIATION_GAP
+        if let Phase::Initiated { retry_at, .. } | Phase::WaitingForFinal { retry_at, .. } = self.phase
+            && now >= retry_at
         {
             self.initiate(now, out);
         }
@@ -77,7 +77,7 @@ impl Channel {
         let certificate_pem = self.identity.certificate_pem().as_bytes();
         let init = Handshake::Init { share, signature: &signature, certificate_pem, salt: &salt };
         if self.push_handshake(&init, out) {
-            self.phase = Phase::Initiated { key, share, salt, at: now };
+            self.phase = Phase::Initiated { key, share, salt, retry_at: now + INITIATION_GAP };
         }
     }
 
@@ -92,6 +92,8 @@ impl Channel {
     ) -> Result<(), Refusal> {
         // Both began: the exchange of the higher id goes on (quirk Q2).
         if matches!(self.phase, Phase::Initiated { .. }) && *self.identity.id() > self.peer {
+            // It may have been lost, and this node may have nothing more to send.
+            self.renew_stalled(now, out);
             return Err(Refusal::NotAwaited);
         }
         let mark = mark(share);
@@ -118,7 +120,8 @@ impl Channel {
         }
         self.seen.push_back(mark);
         self.send = Some(send);
-        self.phase = Phase::WaitingForFinal { share: own_share, peer_key, receive, at: now };
+        self.phase =
+            Phase::WaitingForFinal { share: own_share, peer_key, receive, retry_at: now + INITIATION_GAP };
         self.flush(out);
         Ok(())
     }

@@ -1,0 +1,55 @@
+//! Named limits of the transport and the reasons for them.
+
+use std::time::Duration;
+
+/// Bytes that wait for one connection. A consensus that keeps 64 messages of 20 KB in flight fits many times; a message that is longer
+/// than all this passes alone.
+pub(super) const OUTBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Connections that others opened. Nodes of a service have one or two each.
+pub(super) const INCOMING_MAX: usize = 256;
+
+/// Peers without an address: nodes of this service that spoke first. Each proved its identity.
+pub(super) const UNREGISTERED_MAX: usize = 64;
+
+/// A connection on which nothing was authenticated yet may make us keep so many bytes of an unfinished frame freely,
+pub(super) const UNPROVEN_FREE_BYTES: usize = 64 * 1024;
+
+/// and all such connections together so many more.
+pub(super) const UNPROVEN_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// How long a connection may stay without an authenticated frame.
+pub(super) const UNPROVEN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Key exchange messages of one connection that are judged at once; each costs two signature verifications.
+pub(super) const HANDSHAKES_BURST: u32 = 64;
+
+/// Time until one more is judged.
+pub(super) const HANDSHAKE_REFILL: Duration = Duration::from_millis(250);
+
+/// Pause after the first failed attempt to connect, doubled by each further one,
+pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(20);
+
+/// up to this: consensus sends a heartbeat every 100 ms, so attempts without pause would be frequent but not endless.
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Read buffers are allocated in pieces of this size.
+pub(super) const READ_BYTES: usize = 64 * 1024;
+
+/// With less room than this a new piece is taken.
+pub(super) const READ_BYTES_MIN: usize = 8 * 1024;
+
+/// Reads from one connection before others get their turn.
+pub(super) const READS_IN_A_ROW: usize = 8;
+
+/// Slices given to one write call.
+pub(super) const SLICES_MAX: usize = 64;
+
+/// TCP keep-alive begins after this much silence (consensus 10).
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// The same complaint about the same peer is logged once in this time.
+pub(super) const LOG_GAP: Duration = Duration::from_secs(60);
+
+/// Complaints that are remembered for that.
+pub(super) const LOG_SUBJECTS_MAX: usize = 256;

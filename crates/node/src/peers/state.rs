@@ -1,0 +1,376 @@
+//! The peers, their channels and routes; shared by senders and the transport's thread.
+//!
+//! Locks are taken in this order: the table of peers, one peer, one link's outbox. None is held while events are delivered.
+
+use super::{
+    PeerEvents, PeerSettings, SendError,
+    counters::Counters,
+    dial,
+    limits::{BACKOFF_MAX, BACKOFF_MIN, UNREGISTERED_MAX},
+    link::{Link, Pushed},
+};
+use arc_swap::ArcSwapOption;
+use ccf_channels::{
+    Channel, Identity, Opened, Refusal, SendRefused, frame::Frame, frame::FrameKind, frame::OutgoingFrame,
+};
+use ccf_types::NodeId;
+use parking_lot::{Mutex, RwLock};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Handle, sync::Notify};
+
+/// Everything the handles and the thread share.
+pub(super) struct Shared {
+    pub(super) settings: PeerSettings,
+    /// `node_client_interface`, resolved.
+    pub(super) client_interface: Option<IpAddr>,
+    pub(super) own_id: NodeId,
+    pub(super) events: Arc<dyn PeerEvents>,
+    pub(super) counters: Counters,
+    pub(super) runtime: Handle,
+    /// All connections, also those being made.
+    pub(super) links: Mutex<HashMap<u64, Arc<Link>>>,
+    /// Bytes of unfinished frames on connections without an authenticated frame.
+    pub(super) unproven_bytes: AtomicUsize,
+    pub(super) stop: Notify,
+    pub(super) stopped: AtomicBool,
+    identity: ArcSwapOption<Identity>,
+    peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    next_serial: AtomicU64,
+    epoch: Instant,
+}
+
+/// One other node.
+pub(super) struct Peer {
+    pub(super) id: NodeId,
+    state: Mutex<PeerState>,
+}
+
+#[derive(Default)]
+struct PeerState {
+    channel: Option<Channel>,
+    /// Where it listens, if it was told by [`super::PeerNetwork::add_peer`].
+    address: Option<Arc<str>>,
+    /// The connection that is used for sending.
+    route: Option<Arc<Link>>,
+    /// Pause between attempts to connect; zero after a success.
+    backoff: Duration,
+    dial_after: Duration,
+}
+
+impl Shared {
+    pub(super) fn new(
+        settings: PeerSettings,
+        client_interface: Option<IpAddr>,
+        own_id: NodeId,
+        events: Arc<dyn PeerEvents>,
+        runtime: Handle,
+    ) -> Shared {
+        Shared {
+            settings,
+            client_interface,
+            own_id,
+            events,
+            counters: Counters::default(),
+            runtime,
+            links: Mutex::default(),
+            unproven_bytes: AtomicUsize::new(0),
+            stop: Notify::new(),
+            stopped: AtomicBool::new(false),
+            identity: ArcSwapOption::empty(),
+            peers: RwLock::default(),
+            next_serial: AtomicU64::new(1),
+            epoch: Instant::now(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    pub(super) fn next_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How long a channel or connection may be silent (section 3).
+    pub(super) fn idle_time(&self) -> Duration {
+        self.settings.election_timeout.saturating_mul(4).max(Duration::from_millis(100))
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_identity(&self, identity: &Arc<Identity>) {
+        self.identity.store(Some(Arc::clone(identity)));
+        for peer in self.peers.read().values() {
+            if let Some(channel) = &mut peer.state.lock().channel {
+                channel.set_identity(Arc::clone(identity));
+            }
+        }
+    }
+
+    pub(super) fn add_peer(&self, id: &NodeId, address: &str) {
+        if *id == self.own_id || self.is_stopped() {
+            return;
+        }
+        let peer =
+            Arc::clone(self.peers.write().entry(id.clone()).or_insert_with(|| Arc::new(Peer::new(id))));
+        let mut state = peer.state.lock();
+        if state.address.as_deref() != Some(address) {
+            state.address = Some(address.into());
+            state.backoff = Duration::ZERO;
+            state.dial_after = Duration::ZERO;
+        }
+    }
+
+    pub(super) fn remove_peer(&self, id: &NodeId) {
+        let removed = self.peers.write().remove(id);
+        if let Some(peer) = removed {
+            peer.state.lock().close();
+        }
+    }
+
+    /// Ends all connections and forgets all peers.
+    pub(super) fn clear(&self) {
+        for (_, peer) in self.peers.write().drain() {
+            peer.state.lock().close();
+        }
+        for (_, link) in self.links.lock().drain() {
+            link.close();
+        }
+    }
+
+    /// Has the channel to `to` make frames, and sends them.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        to: &NodeId,
+        make: impl FnOnce(&mut Channel, Duration, &mut Vec<OutgoingFrame>) -> Result<(), SendRefused>,
+    ) -> Result<(), SendError> {
+        if self.is_stopped() {
+            return Err(SendError::Stopped);
+        }
+        let identity = self.identity.load();
+        let identity = identity.as_ref().ok_or(SendError::NoIdentity)?;
+        let peer = self.peers.read().get(to).cloned().ok_or(SendError::UnknownPeer)?;
+        let mut state = peer.state.lock();
+        let now = self.now();
+        let link = self.route(&peer, &mut state, now)?;
+        // Asked before sealing, so that a lost message costs nothing.
+        if !link.has_room() {
+            self.counters.messages_lost.add_one();
+            return Err(SendError::QueueFull);
+        }
+        let channel = state.channel.get_or_insert_with(|| self.new_channel(identity, &peer.id, now));
+        let mut frames = Vec::with_capacity(1);
+        make(channel, now, &mut frames).map_err(|refused| match refused {
+            SendRefused::QueueFull => SendError::QueueFull,
+            SendRefused::TooLong => SendError::TooLong,
+        })?;
+        if !frames.is_empty() && link.push(frames, now) != Pushed::Taken {
+            self.counters.messages_lost.add_one();
+            return Err(SendError::QueueFull);
+        }
+        Ok(())
+    }
+
+    fn new_channel(&self, identity: &Arc<Identity>, peer: &NodeId, now: Duration) -> Channel {
+        Channel::new(Arc::clone(identity), peer.clone(), self.settings.message_limit, now)
+    }
+
+    /// The connection to a peer; begins one if there is none.
+    fn route(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        state: &mut PeerState,
+        now: Duration,
+    ) -> Result<Arc<Link>, SendError> {
+        if let Some(link) = state.route.as_ref().filter(|link| !link.is_closed()) {
+            return Ok(Arc::clone(link));
+        }
+        let address = state.address.clone().ok_or(SendError::UnknownPeer)?;
+        if now < state.dial_after {
+            return Err(SendError::Unreachable);
+        }
+        let link = Arc::new(Link::new(self.next_serial(), address.to_string(), true, None, now));
+        self.links.lock().insert(link.serial, Arc::clone(&link));
+        state.route = Some(Arc::clone(&link));
+        // The pause is over only when a frame arrived: a listener that hangs up at once is no peer.
+        state.backoff = (state.backoff * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
+        state.dial_after = now + state.backoff;
+        if let Some(channel) = &mut state.channel {
+            channel.connection_lost();
+        }
+        self.runtime.spawn(dial::run(Arc::clone(self), Arc::clone(peer), Arc::clone(&link)));
+        Ok(link)
+    }
+
+    /// A connection ended: peers that used it find another at their next message.
+    pub(super) fn link_ended(&self, link: &Arc<Link>) {
+        link.close();
+        self.links.lock().remove(&link.serial);
+        for peer in self.peers.read().values() {
+            let mut state = peer.state.lock();
+            if state.route.as_ref().is_some_and(|route| route.serial == link.serial) {
+                state.route = None;
+                if let Some(channel) = &mut state.channel {
+                    channel.connection_lost();
+                }
+            }
+        }
+    }
+
+    /// Takes a frame that arrived on `link`. True if something was delivered.
+    pub(super) fn receive(self: &Arc<Self>, link: &Arc<Link>, frame: Frame) -> bool {
+        let guard = self.identity.load();
+        let Some(identity) = guard.as_ref() else {
+            self.counters.frames_before_identity.add_one();
+            return false;
+        };
+        let sender = frame.sender;
+        if sender.as_str() == self.own_id.as_str() {
+            self.refuse(link, sender.as_str(), "frames that claim to be from this node");
+            return false;
+        }
+        let known = self.peers.read().get(sender.as_str()).cloned();
+        let is_new = known.is_none();
+        // Only a key exchange introduces a node.
+        if is_new && frame.kind != FrameKind::Handshake {
+            self.counters.frames_dropped.add_one();
+            return false;
+        }
+        let peer = known.unwrap_or_else(|| Arc::new(Peer::new(&sender.to_node_id())));
+        let opened = self.open(identity, link, &peer, frame);
+        match opened {
+            Ok(opened) => {
+                self.counters.frames_accepted.add_one();
+                if is_new {
+                    self.introduce(&peer);
+                }
+                opened.is_some_and(|opened| {
+                    self.deliver(&peer.id, opened);
+                    true
+                })
+            }
+            Err(refusal) if refusal.is_suspicious() => {
+                self.refuse(link, sender.as_str(), &refusal.to_string());
+                false
+            }
+            Err(_) => {
+                self.counters.frames_dropped.add_one();
+                false
+            }
+        }
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        identity: &Arc<Identity>,
+        link: &Arc<Link>,
+        peer: &Arc<Peer>,
+        frame: Frame,
+    ) -> Result<Option<Opened>, Refusal> {
+        let mut state = peer.state.lock();
+        let now = self.now();
+        let channel = state.channel.get_or_insert_with(|| self.new_channel(identity, &peer.id, now));
+        let mut frames = Vec::new();
+        let opened = channel.receive(now, frame.kind, frame.payload, &mut frames);
+        if opened.is_ok() {
+            link.set_proven(now);
+            state.backoff = Duration::ZERO;
+            state.dial_after = Duration::ZERO;
+            // Of several connections the newest over which the peer proved itself is used; others are read on.
+            let newer =
+                |route: &Arc<Link>| route.serial < link.serial || route.is_closed() || !route.is_proven();
+            if state.route.as_ref().is_none_or(newer) {
+                state.route = Some(Arc::clone(link));
+            }
+            // An answer in the key exchange goes where the question came from, and so does what follows it.
+            if !frames.is_empty() {
+                state.route = Some(Arc::clone(link));
+            }
+        }
+        if !frames.is_empty() {
+            let route = state.route.clone().unwrap_or_else(|| Arc::clone(link));
+            if route.push(frames, now) != Pushed::Taken {
+                self.counters.messages_lost.add_one();
+            }
+        }
+        opened
+    }
+
+    /// Remembers a node that proved itself before anybody told its address.
+    fn introduce(&self, peer: &Arc<Peer>) {
+        let mut peers = self.peers.write();
+        let unregistered = peers.values().filter(|peer| peer.state.lock().address.is_none()).count();
+        if unregistered < UNREGISTERED_MAX {
+            peers.entry(peer.id.clone()).or_insert_with(|| Arc::clone(peer));
+        }
+    }
+
+    fn deliver(&self, from: &NodeId, opened: Opened) {
+        match opened {
+            Opened::Consensus { message, entries } => self.events.consensus(from, &message, entries),
+            Opened::Request(request) => self.events.forwarded_request(from, request),
+            Opened::Response(response) => self.events.forwarded_response(from, response),
+        }
+    }
+
+    /// Counts a frame that no correct peer sends.
+    pub(super) fn refuse(&self, link: &Link, sender: &str, complaint: &str) {
+        self.counters.frames_refused.add_one();
+        if self.counters.may_log(sender, complaint) {
+            tracing::warn!("Refused from {} ({sender}): {complaint}", link.remote);
+        }
+    }
+
+    /// Closes what was silent for too long.
+    pub(super) fn close_idle(&self) {
+        let (now, idle) = (self.now(), self.idle_time());
+        let unproven = idle.min(super::limits::UNPROVEN_TIME_MAX);
+        for link in self.links.lock().values() {
+            let allowed = if link.outgoing || link.is_proven() { idle } else { unproven };
+            if link.unused_for(now) >= allowed {
+                link.close();
+            }
+        }
+        self.peers.write().retain(|_, peer| {
+            let mut state = peer.state.lock();
+            if state
+                .channel
+                .as_ref()
+                .is_some_and(|channel| now.saturating_sub(channel.last_activity()) >= idle)
+            {
+                state.close();
+            }
+            state.address.is_some() || state.channel.is_some()
+        });
+    }
+}
+
+impl Peer {
+    fn new(id: &NodeId) -> Peer {
+        Peer { id: id.clone(), state: Mutex::default() }
+    }
+
+    pub(super) fn address(&self) -> Option<Arc<str>> {
+        self.state.lock().address.clone()
+    }
+}
+
+impl PeerState {
+    /// Drops keys and what waits, and ends the connection.
+    fn close(&mut self) {
+        self.channel = None;
+        if let Some(link) = self.route.take() {
+            link.close();
+        }
+    }
+}
