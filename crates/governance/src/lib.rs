@@ -9,6 +9,7 @@
 //! | open, rekey, share | [`service`] |
 //! | take nodes in, let them go | [`join`], [`retirement`] |
 //! | recover a service from its ledger | [`recovery`] |
+//! | be told which certificates end soon | [`expiry`] |
 //! | get our constitutions | [`constitution_texts`] |
 //!
 //! Does no I/O and knows no clock: what needs the node goes through that one trait.
@@ -17,6 +18,7 @@
 mod api;
 mod constitution;
 mod effects;
+pub mod expiry;
 pub mod genesis;
 mod identity;
 pub mod join;

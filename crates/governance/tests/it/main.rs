@@ -5,6 +5,7 @@
 
 mod golden;
 mod hostile;
+mod join;
 mod lifecycle;
 mod proposals;
 mod reads;

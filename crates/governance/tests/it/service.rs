@@ -12,6 +12,7 @@ use ccf_endpoints::{
 };
 use ccf_governance::{
     Governance, NodeGovernance, NodePhase, constitution_texts,
+    recovery::SecretLinks,
     genesis::{Genesis, InitialConfiguration, NewMember, OwnPlatform, create_service},
     tables::{
         self,
@@ -23,7 +24,7 @@ use ccf_governance::{
 use ccf_js::{Console, GovernanceScripts};
 use ccf_kv::{Store, Tx, Written};
 use ccf_ledger::{merkle::MerkleTree, secrets::LedgerSecret};
-use ccf_types::{Digest, MemberId, SeqNo, TxId, View};
+use ccf_types::{Digest, MemberId, NodeId, SeqNo, TxId, View};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -73,12 +74,17 @@ pub(crate) struct Node {
     pub(crate) store: Store,
     tree: Mutex<MerkleTree>,
     pub(crate) log: Mutex<Log>,
-    secret: Mutex<Arc<LedgerSecret>>,
-    service_key: Arc<EcKeyPair>,
+    /// The last is the latest.
+    pub(crate) secrets: Mutex<Vec<Arc<LedgerSecret>>>,
+    pub(crate) service_key: Arc<EcKeyPair>,
+    pub(crate) phase: Mutex<NodePhase>,
+    pub(crate) links: Mutex<SecretLinks>,
+    pub(crate) startup_seqno: Mutex<SeqNo>,
+    pub(crate) node_id: NodeId,
 }
 
 impl Node {
-    fn enter(&self, written: &Written) {
+    pub(crate) fn enter(&self, written: &Written) {
         let mut tree = self.tree.lock().unwrap();
         tree.append(sha256(&written.tx_id.seqno.0.to_le_bytes()));
         let names = written.write_set.maps().iter().map(|map| map.name().to_string()).collect();
@@ -119,10 +125,10 @@ impl NodeGovernance for Node {
         self.tree.lock().unwrap().root_of(tx_id.seqno.0 + 1).ok()
     }
     fn phase(&self) -> NodePhase {
-        NodePhase::PartOfNetwork
+        *self.phase.lock().unwrap()
     }
     fn latest_ledger_secret(&self, _: &Tx) -> Option<Arc<LedgerSecret>> {
-        Some(Arc::clone(&self.secret.lock().unwrap()))
+        self.secrets.lock().unwrap().last().cloned()
     }
     fn service_key(&self) -> Option<Arc<EcKeyPair>> {
         Some(Arc::clone(&self.service_key))
@@ -133,10 +139,13 @@ impl NodeGovernance for Node {
     fn request_snapshot(&self, tx_id: TxId) {
         self.log.lock().unwrap().snapshots.push(tx_id);
     }
+    fn secret_links(&self) -> SecretLinks {
+        self.links.lock().unwrap().clone()
+    }
 }
 
 /// The RSA key of the node and of all members: making such keys is slow.
-fn encryption_key() -> &'static RsaKeyPair {
+pub(crate) fn encryption_key() -> &'static RsaKeyPair {
     static KEY: OnceLock<RsaKeyPair> = OnceLock::new();
     KEY.get_or_init(|| RsaKeyPair::generate(2048).unwrap())
 }
@@ -261,8 +270,12 @@ impl Service {
             store: store.clone(),
             tree: Mutex::new(MerkleTree::new()),
             log: Mutex::default(),
-            secret: Mutex::new(Arc::new(LedgerSecret::random(SeqNo(1), None).unwrap())),
+            secrets: Mutex::new(vec![Arc::new(LedgerSecret::random(SeqNo(1), None).unwrap())]),
             service_key: Arc::new(service_key),
+            phase: Mutex::new(NodePhase::PartOfNetwork),
+            links: Mutex::default(),
+            startup_seqno: Mutex::new(SeqNo::NONE),
+            node_id: node_id.clone(),
         });
         let tx = store.begin();
         create_service(&tx, &genesis).unwrap();
@@ -300,7 +313,7 @@ impl Service {
             commit_seqno: SeqNo::NONE,
             commit_view: View::UNKNOWN,
             hashed_nonce: Digest::ZERO,
-            node: ccf_types::NodeId::from_text(&self.node_id),
+            node: NodeId::from_text(&self.node_id),
             root,
             seqno: SeqNo(1),
             sig: Base64::default(),
