@@ -122,19 +122,21 @@ mod tests {
         let key = EcKeyPair::generate(Curve::P256).expect("key");
         let name = Name::parse("CN=x").expect("name");
         let from = parse_valid_from("2026-01-01T00:00:00Z").expect("time");
-        for (days, quiet_hours, noisy_hours) in [(1, 15, 17), (90, 24 * 59, 24 * 61), (365, 24 * 334, 24 * 336)] {
+        for (days, quiet_hours, noisy_hours) in
+            [(1, 15, 17), (90, 24 * 59, 24 * 61), (365, 24 * 334, 24 * 336)]
+        {
             let validity = Validity::from_days(from, days).expect("validity");
             let certificate =
                 self_signed(&key, &name, &[], CertificateKind::Ca, &validity).expect("certificate");
-            let at = |hours: i64| warning(CertificateOf::Service, &certificate, from + Duration::hours(hours));
+            let at =
+                |hours: i64| warning(CertificateOf::Service, &certificate, from + Duration::hours(hours));
             assert_eq!(at(quiet_hours), None, "{days}");
             assert!(at(noisy_hours).is_some_and(|warning| !warning.is_expired()), "{days}");
             let days = i64::try_from(days).expect("small");
             assert!(at(days * 24).is_some_and(|warning| warning.is_expired()), "{days}");
         }
         let validity = Validity::from_days(from, 90).expect("validity");
-        let certificate =
-            self_signed(&key, &name, &[], CertificateKind::Ca, &validity).expect("certificate");
+        let certificate = self_signed(&key, &name, &[], CertificateKind::Ca, &validity).expect("certificate");
         let text = |hours: i64| {
             let at = from + Duration::hours(hours);
             warning(CertificateOf::Service, &certificate, at).map(|warning| warning.to_string())

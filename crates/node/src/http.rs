@@ -28,6 +28,7 @@ pub use handler::{ConnectionInfo, HttpVersion, Outcome, PendingOutcome, RequestH
 pub use metrics::{InterfaceMetrics, SessionMetrics};
 pub use server::{BindError, Interface, Server, StartError};
 pub use settings::{AppProtocol, Authority, InterfaceSettings, ServerSettings, SizeLimit};
+pub(crate) use tls::provider as tls_provider;
 pub use tls::{TlsIdentity, TlsIdentityError};
 
 /// Entrances for fuzz targets and benches; no part of the API.

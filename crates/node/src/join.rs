@@ -76,7 +76,9 @@ pub enum JoinError {
     #[error("Cannot ask to join: {0}")]
     Unusable(String),
     /// The target is not a node of the service, or the handshake failed otherwise.
-    #[error("Early error when joining existing network at {target}: {reason}. Shutting down node gracefully...")]
+    #[error(
+        "Early error when joining existing network at {target}: {reason}. Shutting down node gracefully..."
+    )]
     Handshake {
         /// `host:port`.
         target: String,
@@ -127,7 +129,7 @@ pub async fn join(
             Ok(answer) => match reaction(&answer, &target, follow_redirect, snapshots.is_some()) {
                 Reaction::Joined(response) => {
                     let startup_seqno = request.startup_seqno.unwrap_or(SeqNo::NONE);
-                    return joined(response, own.spki_der(), startup_seqno)
+                    return joined(*response, own.spki_der(), startup_seqno)
                         .map_err(|reason| JoinError::Answer { target, reason });
                 }
                 Reaction::Wait => {
@@ -192,9 +194,7 @@ fn reaction(answer: &client::Answer, target: &str, follow_redirect: bool, can_fe
                 Reaction::Retry
             }
         },
-        307 | 308 if follow_redirect => {
-            answer.location_address().map_or(Reaction::Retry, Reaction::Redirect)
-        }
+        307 | 308 if follow_redirect => answer.location_address().map_or(Reaction::Retry, Reaction::Redirect),
         400 if can_fetch && answer.error_code().as_deref() == Some("StartupSeqnoIsOld") => {
             Reaction::FetchSnapshot
         }
@@ -204,7 +204,7 @@ fn reaction(answer: &client::Answer, target: &str, follow_redirect: bool, can_fe
 }
 
 /// Checks what the service sent: the parts must belong together.
-fn joined(info: Box<NetworkInfo>, own_key: &[u8], startup_seqno: SeqNo) -> Result<Joined, String> {
+fn joined(info: NetworkInfo, own_key: &[u8], startup_seqno: SeqNo) -> Result<Joined, String> {
     let certificate = |name: &str, pem: &str| {
         Certificate::from_pem(pem).map_err(|error| format!("the {name} certificate: {error}"))
     };
@@ -219,8 +219,7 @@ fn joined(info: Box<NetworkInfo>, own_key: &[u8], startup_seqno: SeqNo) -> Resul
         return Err("the endorsed certificate is not one of this node's key".to_owned());
     }
     let secrets = info.ledger_secrets.iter().map(|(from, secret)| secret.to_secret(*from));
-    let ledger_secrets =
-        LedgerSecrets::new(secrets).map_err(|error: DuplicateSecret| error.to_string())?;
+    let ledger_secrets = LedgerSecrets::new(secrets).map_err(|error: DuplicateSecret| error.to_string())?;
     if ledger_secrets.latest().is_none() {
         return Err("there is no ledger secret".to_owned());
     }

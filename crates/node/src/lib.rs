@@ -12,6 +12,7 @@ mod governance_host;
 pub mod http;
 pub mod identity;
 mod interfaces;
+pub mod join;
 pub mod logging;
 mod node_endpoints;
 mod node_facts;

@@ -6,6 +6,7 @@ mod absent;
 mod attestation;
 mod consensus;
 mod files;
+pub(crate) mod membership;
 mod network;
 mod redirect;
 mod schemas;

@@ -16,7 +16,7 @@ use ccf_governance::{
 };
 use ccf_ledger::{
     entry::{Entry, Record},
-    files::{Block, ChunkReader, list_chunks},
+    files::{Block, ChunkPath, ChunkReader, list_chunks},
     merkle::MerkleTree,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -109,14 +109,26 @@ fn check_value(table: &str, value: &[u8]) {
     }
 }
 
-/// Values and proposals of one ledger: how many of each were checked.
-fn check_ledger(name: &str) -> (usize, usize) {
+/// A golden ledger's files, in a folder of its name below this one.
+pub(crate) fn unpack(name: &str) -> tempfile::TempDir {
     let archive = format!("{}/../../testdata/ledgers/{name}.tar.gz", env!("CARGO_MANIFEST_DIR"));
     let directory = tempfile::tempdir().unwrap();
     let file = std::fs::File::open(archive).unwrap();
     tar::Archive::new(flate2::read::GzDecoder::new(file)).unpack(directory.path()).unwrap();
-    let mut chunks = list_chunks(&directory.path().join(name).join("ledger")).unwrap();
+    directory
+}
+
+/// Its chunks, in order.
+pub(crate) fn chunks(directory: &Path, name: &str) -> Vec<ChunkPath> {
+    let mut chunks = list_chunks(&directory.join(name).join("ledger")).unwrap();
     chunks.sort_by_key(|chunk| chunk.name.start);
+    chunks
+}
+
+/// Values and proposals of one ledger: how many of each were checked.
+fn check_ledger(name: &str) -> (usize, usize) {
+    let directory = unpack(name);
+    let chunks = chunks(directory.path(), name);
 
     let (mut values, mut proposals) = (0, 0);
     let mut tree = MerkleTree::new();

@@ -229,10 +229,7 @@ fn a_node_of_an_open_service_waits_for_the_members() {
     let joiner = Joiner::at("node1:99");
     let id = joiner.id();
     let pending = joiner.join(&service);
-    assert_eq!(
-        serde_json::to_value(&pending).unwrap(),
-        json!({"node_id": id, "node_status": "Pending"})
-    );
+    assert_eq!(serde_json::to_value(&pending).unwrap(), json!({"node_id": id, "node_status": "Pending"}));
     assert_eq!(row(&service, &id)["pending_last_seen"], NOW_MS);
     assert_eq!(row(&service, &id).get("ledger_secret_seqno"), None);
     assert_eq!(service.stored("public:ccf.gov.nodes.endorsed_certificates", id.as_str().as_bytes()), None);
@@ -275,9 +272,8 @@ fn refusals_in_their_order_and_words() {
     // Each joiner has the faults of all rows from its own on, so that the order shows.
     type Fault = Box<dyn Fn(Joiner) -> Joiner>;
     let evidence = |members: Value| -> Fault { Box::new(move |j| j.with_evidence(members.clone())) };
-    let field = |pointer: &'static str, value: Value| -> Fault {
-        Box::new(move |j| j.with(pointer, value.clone()))
-    };
+    let field =
+        |pointer: &'static str, value: Value| -> Fault { Box::new(move |j| j.with(pointer, value.clone())) };
     let taken = own["node_to_node_interface"]["published_address"].clone();
     let cases: Vec<(Fault, (u16, &str, String))> = vec![
         (
@@ -295,10 +291,7 @@ fn refusals_in_their_order_and_words() {
         (evidence(json!({"measurement": 5})), quote("Quote could not be verified")),
         (evidence(json!({"host_data": null})), quote("Quote does not contain trusted host data")),
         (evidence(json!({"host_data": "00fe"})), quote("Quote host data is not authorised")),
-        (
-            evidence(json!({"measurement": "m v2"})),
-            quote("Quote does not contain known enclave measurement"),
-        ),
+        (evidence(json!({"measurement": "m v2"})), quote("Quote does not contain known enclave measurement")),
         (
             evidence(json!({"report_data": Base64::encode(&[7; 32])})),
             quote("Quote report data does not match the hash of the public key for this node"),
@@ -353,7 +346,9 @@ fn bodies_that_are_no_requests() {
         parse_request(b"{}").unwrap_err().message,
         "At #/: Missing required field 'node_info_network' in object: {}"
     );
-    for (key, shown) in [("startup_seqno", "Missing required field 'startup_seqno'"), ("quote_info", "'quote_info'")] {
+    for (key, shown) in
+        [("startup_seqno", "Missing required field 'startup_seqno'"), ("quote_info", "'quote_info'")]
+    {
         let mut body = joiner.body.clone();
         body.as_object_mut().unwrap().remove(key);
         let error = parse_request(body.to_string().as_bytes()).unwrap_err();

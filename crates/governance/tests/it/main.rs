@@ -9,4 +9,5 @@ mod join;
 mod lifecycle;
 mod proposals;
 mod reads;
+mod recovery;
 mod service;

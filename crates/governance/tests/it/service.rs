@@ -12,8 +12,8 @@ use ccf_endpoints::{
 };
 use ccf_governance::{
     Governance, NodeGovernance, NodePhase, constitution_texts,
-    recovery::SecretLinks,
     genesis::{Genesis, InitialConfiguration, NewMember, OwnPlatform, create_service},
+    recovery::SecretLinks,
     tables::{
         self,
         base64::Base64,
@@ -84,6 +84,26 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A node over this store that holds these keys.
+    pub(crate) fn over(
+        store: Store,
+        secret: LedgerSecret,
+        service_key: EcKeyPair,
+        node_id: NodeId,
+    ) -> Arc<Node> {
+        Arc::new(Node {
+            store,
+            tree: Mutex::new(MerkleTree::new()),
+            log: Mutex::default(),
+            secrets: Mutex::new(vec![Arc::new(secret)]),
+            service_key: Arc::new(service_key),
+            phase: Mutex::new(NodePhase::PartOfNetwork),
+            links: Mutex::default(),
+            startup_seqno: Mutex::new(SeqNo::NONE),
+            node_id,
+        })
+    }
+
     pub(crate) fn enter(&self, written: &Written) {
         let mut tree = self.tree.lock().unwrap();
         tree.append(sha256(&written.tx_id.seqno.0.to_le_bytes()));
@@ -266,17 +286,8 @@ impl Service {
 
         let store = Store::new();
         store.set_primary(View::FIRST);
-        let node = Arc::new(Node {
-            store: store.clone(),
-            tree: Mutex::new(MerkleTree::new()),
-            log: Mutex::default(),
-            secrets: Mutex::new(vec![Arc::new(LedgerSecret::random(SeqNo(1), None).unwrap())]),
-            service_key: Arc::new(service_key),
-            phase: Mutex::new(NodePhase::PartOfNetwork),
-            links: Mutex::default(),
-            startup_seqno: Mutex::new(SeqNo::NONE),
-            node_id: node_id.clone(),
-        });
+        let secret = LedgerSecret::random(SeqNo(1), None).unwrap();
+        let node = Node::over(store.clone(), secret, service_key, node_id.clone());
         let tx = store.begin();
         create_service(&tx, &genesis).unwrap();
         node.enter(&tx.commit().unwrap().into_written().unwrap());

@@ -13,3 +13,4 @@ mod provider;
 pub(crate) use certificates::{Configurations, InterfaceTls, PeerCertificates};
 pub use certificates::{TlsIdentity, TlsIdentityError};
 pub(crate) use engine::{Output, Progress, TlsEngine, TlsError};
+pub(crate) use provider::provider;

@@ -150,11 +150,7 @@ async fn read<E: Display>(
     let (head, body) = response.map_err(|error| error.to_string())?.into_parts();
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
     let location = head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-    Ok(Answer {
-        status: head.status.as_u16(),
-        location: location.map(str::to_owned),
-        body: body.to_bytes(),
-    })
+    Ok(Answer { status: head.status.as_u16(), location: location.map(str::to_owned), body: body.to_bytes() })
 }
 
 impl Answer {
@@ -206,7 +202,8 @@ impl ServerCertVerifier for NodeOfService {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let read = |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding);
+        let read =
+            |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding);
         let target = read(end_entity)?;
         let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         verify_chain(&target, &intermediates, std::slice::from_ref(&self.service), None)

@@ -1,11 +1,9 @@
 //! Endpoints whose subject this version does not have yet, answered as a node answers that has none of it: no
 //! indexing, no historical cache, no refreshed keys.
 
-use super::{Shared, local, respond};
-use ccf_endpoints::{EndpointDefinition, ErrorCode, ErrorResponse, Method, openapi::AnyJson};
-use ccf_governance::tables::{self, node::NodeStatus};
+use super::{Shared, local, membership, respond};
+use ccf_endpoints::{EndpointDefinition, Method, openapi::AnyJson};
 use ccf_js::{Console, JsApp, JsMetrics};
-use ccf_types::NodeId;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -45,21 +43,8 @@ pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
         })
         .output::<JwtRefreshMetrics>()
         .summary("Refreshes of JWT keys: none in this version"),
-        EndpointDefinition::read_write(Method::Delete, "/network/nodes/{node_id}", |ctx| {
-            let id = NodeId::from_text(&ctx.param("node_id")?);
-            let nodes = ctx.tx.rw(&tables::NODES);
-            let Some(node) = nodes.get(&id)? else {
-                return Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "No such node"));
-            };
-            if node.status != NodeStatus::Retired || !node.retired_committed {
-                let message = "Node is not completely retired";
-                return Err(ErrorResponse::new(ErrorCode::NodeNotRetiredCommitted, message));
-            }
-            nodes.remove(&id)?;
-            ctx.tx.rw(&tables::NODE_ENDORSED_CERTIFICATES).remove(&id)?;
-            ctx.respond_json(&true)
-        })
-        .output::<bool>()
-        .summary("Removes a retired node"),
+        EndpointDefinition::read_write(Method::Delete, "/network/nodes/{node_id}", membership::remove)
+            .output::<bool>()
+            .summary("Removes a retired node"),
     ]
 }

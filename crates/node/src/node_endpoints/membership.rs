@@ -20,6 +20,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// [`InvalidTemplate`] if a path of ours is no template: a mistake that tests catch.
+#[cfg_attr(not(test), expect(dead_code, reason = "called at start as soon as nodes can join"))]
 pub(crate) fn install(
     registry: &mut Registry,
     host: &Arc<dyn NodeMembership>,
@@ -75,8 +76,9 @@ fn join(host: &dyn NodeMembership, context: &mut EndpointContext<'_>) -> Result<
     let Some(caller) = context.session().certificate() else {
         return Err(ErrorResponse::internal("A node must present its certificate to join."));
     };
-    let certificate = Certificate::from_der(caller.der())
-        .map_err(|error| ErrorResponse::internal(format!("The caller's certificate cannot be read: {error}")))?;
+    let certificate = Certificate::from_der(caller.der()).map_err(|error| {
+        ErrorResponse::internal(format!("The caller's certificate cannot be read: {error}"))
+    })?;
     let is_primary = context.node().role() == Role::Primary;
     let joining = Joining { certificate: &certificate, request, is_primary, now_ms: now_ms(context) };
     match decide(&context.tx, host, joining)? {
@@ -104,7 +106,8 @@ fn remove_expired_pending(
     host: &dyn NodeMembership,
     context: &mut EndpointContext<'_>,
 ) -> Result<(), ErrorResponse> {
-    let is_own = matches!(context.caller(), Some(Caller::Custom(_, id)) if id.downcast_ref() == Some(host.node_id()));
+    let is_own =
+        matches!(context.caller(), Some(Caller::Custom(_, id)) if id.downcast_ref() == Some(host.node_id()));
     if !is_own {
         let text = "Only the node itself can call this endpoint.";
         return Err(ErrorResponse::new(ErrorCode::InvalidAuthenticationInfo, text));
@@ -134,8 +137,13 @@ impl AuthnPolicy for NodeCert {
             .ok()
             .and_then(|certificate| Some(certificate.public_key().ok()?.node_id()));
         match id {
-            Some(id) if input.tx.ro(&tables::NODES).has(&id)? => Ok(Caller::Custom(self.name().into(), Arc::new(id))),
+            Some(id) if input.tx.ro(&tables::NODES).has(&id)? => {
+                Ok(Caller::Custom(self.name().into(), Arc::new(id)))
+            }
             _ => Err("Could not find matching node certificate".into()),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

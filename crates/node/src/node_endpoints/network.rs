@@ -6,10 +6,13 @@ use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method,
     openapi::{self, Pem, TransactionId},
 };
-use ccf_governance::tables::{
-    self,
-    node::{NetInterface, NodeInfo, NodeStatus},
-    service::ServiceStatus,
+use ccf_governance::{
+    retirement,
+    tables::{
+        self,
+        node::{NetInterface, NodeInfo, NodeStatus},
+        service::ServiceStatus,
+    },
 };
 use ccf_kv::Tx;
 use ccf_types::{NodeId, TxId, View};
@@ -233,13 +236,7 @@ fn primary_node(shared: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), Er
 }
 
 fn removable(_: &Shared, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
-    let mut rows = Vec::new();
-    ctx.tx.ro(&tables::NODES).for_each(|id, info| {
-        if info.status == NodeStatus::Retired && info.retired_committed {
-            rows.push((id, info));
-        }
-        ControlFlow::<()>::Continue(())
-    })?;
+    let rows = retirement::removable_nodes(&ctx.tx)?;
     let nodes =
         rows.into_iter().map(|(id, info)| Node::of(&ctx.tx, id, info, None)).collect::<Result<_, _>>()?;
     respond(ctx, Nodes { nodes })

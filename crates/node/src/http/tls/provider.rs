@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 /// The provider of every interface. Without plain X25519, as specified; SecP384r1MLKEM1024, which is optional,
 /// does not exist in this library.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         Arc::new(CryptoProvider {
             cipher_suites: vec![
