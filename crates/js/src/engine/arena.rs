@@ -6,7 +6,8 @@
 //! lists. Nothing is freed piece by piece.
 //!
 //! Blocks above [`SMALL_MAX`] come from the system allocator and are listed, so that a request that used much
-//! memory gives it back at once. Limits are QuickJS's own (`JS_SetMemoryLimit`), counted from [`usable_size`].
+//! memory gives it back at once. The limit of the heap is kept here, not by QuickJS, because the engine can lose the
+//! error: without memory for an exception it throws null. [`Arena::was_refused`] still knows.
 
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ptr::{self, NonNull};
@@ -68,6 +69,8 @@ struct Cursor {
     chunk: usize,
     /// Offset of its first free byte.
     at: usize,
+    /// Bytes of all live blocks, headers included.
+    used: usize,
     free: [FreeLink; CLASSES],
 }
 
@@ -88,6 +91,9 @@ pub(crate) struct Arena {
     /// Large blocks (their headers); those of the image come first and are never freed while it exists.
     large: Vec<NonNull<u8>>,
     image: Option<Image>,
+    /// Bytes that live blocks may have together.
+    limit: usize,
+    refused: bool,
 }
 
 // SAFETY: the arena owns its memory alone; raw pointers inside point into that memory.
@@ -96,11 +102,31 @@ unsafe impl Send for Arena {}
 impl Arena {
     pub(crate) fn new() -> Arena {
         Arena {
-            cursor: Cursor { chunk: 0, at: CHUNK_BYTES, free: [ptr::null_mut(); CLASSES] },
+            cursor: Cursor { chunk: 0, at: CHUNK_BYTES, used: 0, free: [ptr::null_mut(); CLASSES] },
             chunks: Vec::new(),
             large: Vec::new(),
             image: None,
+            limit: usize::MAX,
+            refused: false,
         }
+    }
+
+    /// From now on live blocks may have `limit` bytes together. Those that are there stay.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.refused = false;
+    }
+
+    /// Whether memory was refused since the limit was set.
+    pub(crate) fn was_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether `bytes` more are within the limit.
+    fn admits(&mut self, bytes: usize) -> bool {
+        let admitted = self.cursor.used.checked_add(bytes).is_some_and(|used| used <= self.limit);
+        self.refused |= !admitted;
+        admitted
     }
 
     /// Remembers the present state as the one [`Arena::restore`] returns to. Replaces an older image.
@@ -203,16 +229,21 @@ impl Arena {
             return self.allocate_large(size, false);
         }
         let class = class_of(total);
+        let bytes = SIZES[class];
+        if !self.admits(bytes) {
+            return ptr::null_mut();
+        }
         let head = self.cursor.free[class];
         if !head.is_null() {
             // SAFETY: a free block's payload holds the link to the next one.
             self.cursor.free[class] = unsafe { head.cast::<FreeLink>().read() };
+            self.cursor.used += bytes;
             return head;
         }
-        let bytes = SIZES[class];
         if self.cursor.at + bytes > CHUNK_BYTES && !self.next_chunk() {
             return ptr::null_mut();
         }
+        self.cursor.used += bytes;
         // SAFETY: `at + bytes` lies inside the chunk; the header is 8-aligned.
         unsafe {
             let block = self.chunks[self.cursor.chunk].as_ptr().add(self.cursor.at);
@@ -250,6 +281,7 @@ impl Arena {
         // SAFETY: the smallest payload is 8 bytes, room for the link.
         unsafe { payload.cast::<FreeLink>().write(self.cursor.free[class]) };
         self.cursor.free[class] = payload;
+        self.cursor.used -= SIZES[class];
     }
 
     /// Changes the size of a block, moving it if need be. Null if there is no memory; the block is then intact.
@@ -284,6 +316,7 @@ impl Arena {
         if next == self.chunks.len() {
             // SAFETY: the layout is not of size zero. Zeroed, so that the image reads initialised bytes.
             let Some(chunk) = NonNull::new(unsafe { std::alloc::alloc_zeroed(CHUNK_LAYOUT) }) else {
+                self.refused = true;
                 return false;
             };
             self.chunks.push(chunk);
@@ -295,7 +328,7 @@ impl Arena {
 
     fn allocate_large(&mut self, size: usize, zeroed: bool) -> *mut u8 {
         let Some(total) = size.checked_add(LARGE_HEADER + ALIGN) else { return ptr::null_mut() };
-        if total > isize::MAX as usize / 2 {
+        if total > isize::MAX as usize / 2 || !self.admits(total) {
             return ptr::null_mut();
         }
         let layout = large_layout(total);
@@ -303,10 +336,14 @@ impl Arena {
         let zeroed = zeroed || self.image.is_none();
         // SAFETY: the layout is not of size zero.
         let block = unsafe { if zeroed { std::alloc::alloc_zeroed(layout) } else { alloc(layout) } };
-        let Some(block) = NonNull::new(block) else { return ptr::null_mut() };
+        let Some(block) = NonNull::new(block) else {
+            self.refused = true;
+            return ptr::null_mut();
+        };
         // SAFETY: the block is longer than its header.
         unsafe { write_large_header(block, self.large.len(), total) };
         self.large.push(block);
+        self.cursor.used += total;
         // SAFETY: as above.
         unsafe { block.as_ptr().add(LARGE_HEADER) }
     }
@@ -323,6 +360,7 @@ impl Arena {
         if index < self.image_large() {
             return; // the next restore brings it back
         }
+        self.cursor.used -= total;
         self.large.swap_remove(index);
         if let Some(moved) = self.large.get(index) {
             // SAFETY: listed blocks have valid headers.
@@ -350,13 +388,17 @@ impl Arena {
             return moved;
         }
         let Some(total) = size.checked_add(LARGE_HEADER + ALIGN) else { return ptr::null_mut() };
-        if total > isize::MAX as usize / 2 {
+        if total > isize::MAX as usize / 2 || !self.admits(total.saturating_sub(old_total)) {
             return ptr::null_mut();
         }
         // SAFETY: allocated with the old layout; the new size is valid for the alignment.
         let moved = unsafe { realloc(block.as_ptr(), large_layout(old_total), total) };
-        let Some(moved) = NonNull::new(moved) else { return ptr::null_mut() };
+        let Some(moved) = NonNull::new(moved) else {
+            self.refused = true;
+            return ptr::null_mut();
+        };
         self.large[index] = moved;
+        self.cursor.used = self.cursor.used - old_total + total;
         // SAFETY: the block is longer than its header.
         unsafe {
             write_large_header(moved, index, total);
@@ -500,6 +542,47 @@ mod tests {
         assert!(bytes.iter().all(|b| *b == byte));
     }
 
+    /// Bytes of the blocks, headers included, counted from outside.
+    fn total(blocks: &Blocks) -> usize {
+        let bytes = |(p, ..): &(*mut u8, u8, usize)| {
+            // SAFETY: a live block.
+            let usable = unsafe { usable_size(*p) };
+            usable + if usable + HEADER > SMALL_MAX { LARGE_HEADER } else { HEADER }
+        };
+        blocks.iter().map(bytes).sum()
+    }
+
+    #[test]
+    fn beyond_the_limit_nothing_is_given_and_that_is_remembered() {
+        let mut arena = Arena::new();
+        let kept = arena.allocate(1000);
+        arena.seal();
+        for size in [10, 2000, 50_000] {
+            arena.set_limit(200_000);
+            let mut given = 0;
+            while !arena.allocate(size).is_null() {
+                given += size;
+                assert!(given <= 200_000);
+            }
+            assert!(arena.was_refused() && given > 60_000, "{size}: {given}");
+            // What is freed can be used again; growth counts only what is new.
+            arena.restore();
+            arena.set_limit(200_000);
+            let large = arena.allocate(100_000);
+            // SAFETY: a live block each time.
+            unsafe {
+                let large = arena.reallocate(large, 150_000);
+                assert!(!large.is_null() && !arena.was_refused());
+                assert!(arena.reallocate(large, 250_000).is_null() && arena.was_refused());
+                arena.release(large);
+            }
+            assert!(!arena.allocate(150_000).is_null());
+            arena.restore();
+        }
+        // SAFETY: a live block.
+        unsafe { arena.release(kept) };
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         /// After any operations, restoring brings back every block that was alive when the image was taken.
@@ -515,8 +598,11 @@ mod tests {
             for round in &rounds {
                 let mut scratch = blocks.clone();
                 run(&mut arena, &mut scratch, round);
+                // Blocks of the image that a round frees stay where they are if they are large.
+                prop_assert!(arena.cursor.used >= total(&scratch));
                 scratch.iter().for_each(|(p, b, s)| check(*p, *b, *s));
                 arena.restore();
+                prop_assert_eq!(arena.cursor.used, total(&blocks));
                 blocks.iter().for_each(|(p, b, s)| check(*p, *b, *s));
             }
         }

@@ -21,12 +21,23 @@ pub(crate) struct State {
     buffer_classes: Cell<(qjs::JSClassID, qjs::JSClassID)>,
     deadline: Cell<Option<Instant>>,
     timed_out: Cell<bool>,
+    /// Whether memory was refused under the limits that were lifted last.
+    ran_out_of_memory: Cell<bool>,
+    arena: NonNull<Arena>,
     /// Handler modules by name.
     pub(super) modules: RefCell<Vec<(Box<str>, NonNull<qjs::JSModuleDef>)>>,
     /// Values kept for the lifetime of the interpreter, see [`Scope::keep`].
     kept: RefCell<Vec<qjs::JSValue>>,
     /// How many modules and kept values the image holds.
     sealed: Cell<(usize, usize)>,
+}
+
+impl State {
+    fn with_arena<R>(&self, f: impl FnOnce(&mut Arena) -> R) -> R {
+        // SAFETY: the arena lives as long as the state; the C side, on this same thread, is not inside of one of its
+        // functions now, and `f` does not call it.
+        f(unsafe { &mut *self.arena.as_ptr() })
+    }
 }
 
 /// A value kept by [`Scope::keep`].
@@ -62,6 +73,8 @@ impl Runtime {
             buffer_classes: Cell::new((0, 0)),
             deadline: Cell::new(None),
             timed_out: Cell::new(false),
+            ran_out_of_memory: Cell::new(false),
+            arena,
             modules: RefCell::default(),
             kept: RefCell::default(),
             sealed: Cell::new((0, 0)),
@@ -210,23 +223,28 @@ impl<'s> Scope<'s> {
         struct Lift<'s>(Scope<'s>);
         impl Drop for Lift<'_> {
             fn drop(&mut self) {
-                // SAFETY: a live runtime; zero means no limit of memory.
+                // SAFETY: a live runtime.
                 unsafe {
-                    let rt = qjs::JS_GetRuntime(self.0.raw());
-                    qjs::JS_SetMemoryLimit(rt, 0);
-                    qjs::JS_SetMaxStackSize(rt, NATIVE_STACK_BYTES as _);
+                    qjs::JS_SetMaxStackSize(qjs::JS_GetRuntime(self.0.raw()), NATIVE_STACK_BYTES as _);
                 }
-                self.0.state().deadline.set(None);
+                let state = self.0.state();
+                state.ran_out_of_memory.set(state.with_arena(|arena| {
+                    let refused = arena.was_refused();
+                    arena.set_limit(usize::MAX);
+                    refused
+                }));
+                state.deadline.set(None);
             }
         }
         let state = self.state();
         state.timed_out.set(false);
+        state.ran_out_of_memory.set(false);
         state.deadline.set(Instant::now().checked_add(limits.time));
+        state.with_arena(|arena| arena.set_limit(limits.heap_bytes));
         // SAFETY: a live runtime. Zero would mean no limit, so at least one byte; the stack never exceeds what the
         // thread has.
         unsafe {
             let rt = qjs::JS_GetRuntime(self.raw());
-            qjs::JS_SetMemoryLimit(rt, limits.heap_bytes.max(1) as _);
             qjs::JS_SetMaxStackSize(rt, limits.stack_bytes.clamp(1, NATIVE_STACK_BYTES) as _);
         }
         let _lift = Lift(self);
@@ -237,6 +255,12 @@ impl<'s> Scope<'s> {
     pub(crate) fn describe_exception(self) -> ScriptError {
         let timed_out = self.state().timed_out.get();
         let exception = self.take_exception();
+        // Without memory for an error the engine throws null.
+        let state = self.state();
+        let refused = state.ran_out_of_memory.get() || state.with_arena(|arena| arena.was_refused());
+        if exception.is_null() && !timed_out && refused {
+            return ScriptError::no_memory();
+        }
         let limits = Limits { time: Duration::from_millis(100), ..Limits::default() };
         let described = self.with_limits(&limits, || Ok(ScriptError::of(&exception, timed_out)));
         described.unwrap_or_else(|_| ScriptError::unreadable(timed_out))

@@ -1,6 +1,6 @@
 //! The decoder as a fuzz target.
 
-use super::{Decoder, Limits};
+use super::{Decoder, Limits, error::RequestError};
 use crate::http::settings::{InterfaceSettings, SizeLimit};
 use std::sync::Arc;
 
@@ -24,10 +24,10 @@ pub fn decode_in_pieces(data: &[u8], cuts: impl IntoIterator<Item = usize>) -> V
                 Ok(Some(decoded)) => seen.push(format!("{decoded:?}")),
                 Ok(None) => break,
                 Err(error) => {
-                    // Which of several mistakes is met first, and in which read, depends on the cutting.
-                    let text = format!("{error:?}");
-                    let kind = if text.starts_with("Malformed") { "Malformed" } else { &text };
-                    seen.push(kind.to_owned());
+                    seen.push(match error {
+                        RequestError::Malformed { reason, at, .. } => format!("{reason} at {at}"),
+                        other => format!("{other:?}"),
+                    });
                     return seen;
                 }
             }

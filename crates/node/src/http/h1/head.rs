@@ -32,6 +32,8 @@ const METHOD_BYTES_MAX: usize = 11;
 /// Refuses the beginning of a request that no method begins with, before its line is complete: garbage
 /// without a line end must be answered too.
 pub(super) fn check_method_prefix(start: &[u8]) -> Result<(), BadLine> {
+    // The next byte may be the line feed that makes this a line end.
+    let start = start.strip_suffix(b"\r").unwrap_or(start);
     let head = start.get(..=METHOD_BYTES_MAX).unwrap_or(start);
     let ok = match head.iter().position(|&b| b == b' ') {
         Some(end) => Method::parse(head.get(..end).unwrap_or_default()).is_ok(),
@@ -206,11 +208,22 @@ mod tests {
 
     #[test]
     fn method_prefixes() {
-        for ok in [&b""[..], b"G", b"GET", b"GET ", b"M-SEAR", b"UNSUBSCRIBE", b"UNSUBSCRIBE /", b"PROPFIND"]
-        {
+        for ok in [
+            &b""[..],
+            b"G",
+            b"GET",
+            b"GET\r",
+            b"GET ",
+            b"M-SEAR",
+            b"UNSUBSCRIBE",
+            b"UNSUBSCRIBE /",
+            b"PROPFIND",
+        ] {
             assert!(check_method_prefix(ok).is_ok(), "{ok:?}");
         }
-        for bad in [&b"g"[..], b" ", b"GETT", b"G ", b"\x16\x03", b"UNSUBSCRIBEX", b"UNSUBSCRIBEXY Z"] {
+        for bad in
+            [&b"g"[..], b" ", b"GETT", b"GET\rX", b"G ", b"\x16\x03", b"UNSUBSCRIBEX", b"UNSUBSCRIBEXY Z"]
+        {
             assert!(check_method_prefix(bad).is_err(), "{bad:?}");
         }
     }
