@@ -16,7 +16,7 @@ mod snapshot_directory;
 mod snapshot_writer;
 mod writer;
 
-pub use chunk::{Block, ChunkReader};
+pub use chunk::{Block, ChunkReader, FIRST_ENTRY_AT};
 pub use cleanup::{delete_copied_chunks, delete_old_snapshots};
 pub use directory::{ChunkPath, list_chunks, require_fresh};
 pub use name::{ChunkName, SnapshotName};

@@ -116,6 +116,12 @@ pub enum Reason {
     /// The last file, which is incomplete, ends with a part of an entry: a write was cut off.
     #[error("the open file ends with an incomplete entry")]
     TornTail,
+    /// The file is too short for even the position of its table.
+    #[error("the file has only {bytes} bytes: it was cut off before its first entry")]
+    CutOff {
+        /// Its size.
+        bytes: u64,
+    },
     /// The file cannot be read, or its table is wrong.
     #[error(transparent)]
     File(FileError),
@@ -161,9 +167,20 @@ pub enum Reason {
     /// The tree in the signature transaction is malformed.
     #[error("serialised Merkle tree: {0}")]
     Blob(#[from] BlobError),
-    /// The tree in the signature transaction is not the tree of the entries.
-    #[error("the serialised Merkle tree is not that of the entries")]
-    OtherTree,
+    /// The tree in the signature transaction is not the tree of the entries. Found only here, because entries are
+    /// covered by the next signature.
+    #[error(
+        "one of the entries {from} to {to}, or this signature transaction, is not what was signed{}",
+        differs.map_or_else(String::new, |seqno| format!("; the first that differs is {seqno}"))
+    )]
+    OtherTree {
+        /// The first entry that this signature covers and the one before did not.
+        from: SeqNo,
+        /// The last one.
+        to: SeqNo,
+        /// The first entry of which the recorded tree has another leaf, if the tree tells.
+        differs: Option<SeqNo>,
+    },
     /// The signer is not in the table of nodes.
     #[error("the signer {0} is not a node of the service")]
     UnknownSigner(String),

@@ -2,10 +2,17 @@
 
 use crate::terminal;
 use ccf_crypto::cert::Certificate;
-use ccf_ledger::verify::{self, Level, Options, Verdict, VerifyError};
+use ccf_ledger::{
+    files::ChunkName,
+    verify::{self, Level, Options, Verdict, VerifyError},
+};
 use ccf_types::{SeqNo, TxId};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Exit code when the ledger is refused.
 const REFUSED: u8 = 1;
@@ -75,9 +82,12 @@ impl From<VerifyLevel> for Level {
 /// Verifies and prints the verdict.
 ///
 /// # Errors
-/// A sentence when a file named on the command line cannot be read.
+/// None: what cannot be judged has its own exit code.
 pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
-    let expected = args.service_cert.as_ref().map(certificate).transpose()?;
+    let expected = match expected_service(args) {
+        Ok(expected) => expected,
+        Err(reason) => return Ok(nothing_to_judge(args, &reason)),
+    };
     let options =
         Options { level: args.level.into(), uncommitted: args.uncommitted, recovery: args.recovery };
     let bar = terminal::progress_bar(
@@ -92,22 +102,45 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
     bar.finish_and_clear();
     let verdict = match verdict {
         Ok(verdict) => verdict,
+        Err(VerifyError::NotFromStart(first)) => {
+            let reason = format!(
+                "no file holds the transactions 1 to {}, without which signatures cannot be judged: the first chunk is \
+                 missing, or lies in another folder (what is there can be checked with --level merkle)",
+                first.previous()
+            );
+            match args.json {
+                true => terminal::say(json!({"verified": false, "reason": reason}).to_string()),
+                false => terminal::say(format!("THE LEDGER IS REFUSED: {reason}.")),
+            }
+            return Ok(ExitCode::from(REFUSED));
+        }
         Err(error) => {
             let mut reason = error.to_string();
             if matches!(error, VerifyError::Empty) && !args.uncommitted {
                 reason += "; for a file that is still open add --uncommitted";
             }
-            match args.json {
-                true => terminal::say(json!({"verified": false, "error": reason}).to_string()),
-                false => terminal::note(format!("error: {reason}")),
-            }
-            return Ok(ExitCode::from(NOTHING_TO_JUDGE));
+            return Ok(nothing_to_judge(args, &reason));
         }
     };
     let refusal = refusal(&verdict, args, expected.as_ref());
+    let passed_over = passed_over(args);
     match args.json {
-        true => terminal::say(as_json(&verdict, args.level, refusal.as_deref()).to_string()),
-        false => terminal::say(in_words(&verdict, args.level, refusal.as_deref())),
+        true => {
+            let mut answer = as_json(&verdict, args.level, refusal.as_deref());
+            answer["ignored"] = names(&passed_over.foreign);
+            answer["not_looked_at"] = names(&passed_over.unwanted);
+            terminal::say(answer.to_string());
+        }
+        false => {
+            terminal::say(in_words(&verdict, args.level, refusal.as_deref()));
+            if !passed_over.foreign.is_empty() {
+                terminal::say(format!("Ignored, no ledger files: {}", list(&passed_over.foreign)));
+            }
+            if !passed_over.unwanted.is_empty() {
+                let advice = "--uncommitted, or --recovery for files of a recovery, includes them";
+                terminal::say(format!("Not looked at ({advice}): {}", list(&passed_over.unwanted)));
+            }
+        }
     }
     Ok(if refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
@@ -125,9 +158,80 @@ fn refusal(verdict: &Verdict, args: &VerifyArgs, expected: Option<&Certificate>)
         verdict.services.last().and_then(|service| Certificate::from_pem(&service.certificate_pem).ok());
     match last {
         Some(last) if last.der() == expected.der() => None,
-        Some(_) => Some("it is the ledger of another service than the certificate given".to_owned()),
+        Some(last) => Some(format!(
+            "it is the ledger of another service: its certificate is {}, the one given {}",
+            last.fingerprint(),
+            expected.fingerprint()
+        )),
         None => Some("it names no service, so it cannot be compared with the certificate given".to_owned()),
     }
+}
+
+/// Looks at what the command line names: folders, and the certificate to compare with.
+fn expected_service(args: &VerifyArgs) -> Result<Option<Certificate>, String> {
+    args.directories.iter().try_for_each(|path| must_be_a_folder(path))?;
+    args.service_cert.as_ref().map(certificate).transpose()
+}
+
+fn nothing_to_judge(args: &VerifyArgs, reason: &str) -> ExitCode {
+    match args.json {
+        true => terminal::say(json!({"verified": false, "error": reason}).to_string()),
+        false => terminal::note(format!("error: {reason}")),
+    }
+    ExitCode::from(NOTHING_TO_JUDGE)
+}
+
+/// A folder is asked for; who names one of its files meant the folder.
+fn must_be_a_folder(path: &Path) -> Result<(), String> {
+    if !path.is_file() {
+        return Ok(());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Err(format!(
+        "{} is a file: a ledger is verified as a whole, name its folder ({})",
+        path.display(),
+        folder.display()
+    ))
+}
+
+/// Files in the folders of which the verdict says nothing.
+#[derive(Default)]
+struct PassedOver {
+    /// Their names are not those of ledger files.
+    foreign: Vec<PathBuf>,
+    /// Ledger files that the options leave out.
+    unwanted: Vec<PathBuf>,
+}
+
+fn passed_over(args: &VerifyArgs) -> PassedOver {
+    let mut found = PassedOver::default();
+    for entry in args.directories.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+        match entry.file_name().to_str().and_then(ChunkName::parse) {
+            None => found.foreign.push(entry.path()),
+            Some(name) if (!args.uncommitted && !name.committed) || (!args.recovery && name.recovery) => {
+                found.unwanted.push(entry.path());
+            }
+            Some(_) => {}
+        }
+    }
+    found.foreign.sort();
+    found.unwanted.sort();
+    found
+}
+
+/// File names listed in a sentence; more are counted.
+const LISTED_MAX: usize = 10;
+
+fn list(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().take(LISTED_MAX).map(|path| path.display().to_string()).collect();
+    match paths.len().checked_sub(LISTED_MAX) {
+        Some(more @ 1..) => format!("{} and {more} more", names.join(", ")),
+        _ => names.join(", "),
+    }
+}
+
+fn names(paths: &[PathBuf]) -> Value {
+    paths.iter().map(|path| path.display().to_string()).collect()
 }
 
 fn in_words(verdict: &Verdict, level: VerifyLevel, refusal: Option<&str>) -> String {
@@ -149,6 +253,10 @@ fn in_words(verdict: &Verdict, level: VerifyLevel, refusal: Option<&str>) -> Str
                 lines.push(format!("What comes before is sound as far as checked: {counts}."));
             }
         }
+    }
+    let first = (verdict.verified.seqno.0 + 1).saturating_sub(verdict.transactions);
+    if verdict.transactions > 0 && first > 1 {
+        lines.push(format!("It begins with transaction {first}: what comes before was not looked at."));
     }
     if verdict.uncommitted_tail > 0 {
         lines.push(format!(

@@ -16,8 +16,8 @@ use crate::{
     limits::{CHUNK_ENTRIES_MAX, READ_BLOCK_BYTES},
 };
 
-/// Where the first entry begins: after T.
-pub(super) const FIRST_ENTRY_AT: u64 = 8;
+/// Where the first entry begins: after T. A shorter file holds nothing at all.
+pub const FIRST_ENTRY_AT: u64 = 8;
 
 /// Some whole entries of a chunk, one after another.
 #[derive(Debug, Default)]

@@ -81,7 +81,7 @@ impl<'a> TreeBlob<'a> {
     }
 
     /// The leaves held, from [`first`](Self::first) on.
-    pub fn leaves(&self) -> impl Iterator<Item = Digest> + 'a {
+    pub fn leaves(&self) -> impl Iterator<Item = Digest> + Clone + 'a {
         self.leaves.iter().map(|bytes| Digest(*bytes))
     }
 

@@ -202,14 +202,24 @@ impl LedgerChecker {
 
     /// The root of the tree before this signature, of which `blob` is a serialised form.
     fn root(&mut self, seqno: SeqNo, blob: &TreeBlob<'_>) -> Result<Digest, Reason> {
-        if blob.len() != seqno.0 {
-            return Err(Reason::OtherTree);
-        }
         let previous = std::mem::replace(&mut self.previous_signature, seqno);
+        let begins = match &self.tree {
+            Tree::Unrooted { first, .. } => *first,
+            Tree::Rooted(_) => SeqNo(1),
+        };
+        let other_tree = |differs| {
+            let (from, to) = (previous.max(begins), seqno.previous());
+            Reason::OtherTree { from, to, differs }
+        };
+        if blob.len() != seqno.0 {
+            return Err(other_tree(None));
+        }
         match &mut self.tree {
             Tree::Rooted(tree) => {
                 if !blob.matches(tree) {
-                    return Err(Reason::OtherTree);
+                    let differs = |(leaf, index)| tree.leaf(index).is_some_and(|ours| ours != leaf);
+                    let first = blob.leaves().zip(blob.first()..).find(|pair| differs(*pair));
+                    return Err(other_tree(first.map(|(_, index)| SeqNo(index))));
                 }
                 let keep = previous.0.min(blob.first()).max(seqno.0.saturating_sub(VERIFIER_LEAVES_KEPT));
                 tree.flush(keep);
@@ -220,8 +230,10 @@ impl LedgerChecker {
                 let skip = first.0.saturating_sub(blob.first());
                 let ours = leaves.iter().skip(usize::try_from(overlap).unwrap_or(usize::MAX));
                 let theirs = blob.leaves().skip(usize::try_from(skip).unwrap_or(usize::MAX));
-                if !theirs.eq(ours.copied()) {
-                    return Err(Reason::OtherTree);
+                if !theirs.clone().eq(ours.clone().copied()) {
+                    let differing = theirs.zip(ours).position(|(theirs, ours)| theirs != *ours);
+                    let compared_from = first.0.max(blob.first());
+                    return Err(other_tree(differing.map(|at| SeqNo(compared_from + at as u64))));
                 }
                 let tree = blob.to_tree();
                 let root = tree.root();

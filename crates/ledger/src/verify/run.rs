@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, EntryError},
-    files::{Block, ChunkPath, ChunkReader, FileError, list_chunks},
+    files::{Block, ChunkPath, ChunkReader, FIRST_ENTRY_AT, FileError, list_chunks},
     limits::{PENDING_BLOCKS_MAX, PENDING_CHECKS_MAX},
 };
 
@@ -121,6 +121,12 @@ fn read(chunks: &[ChunkPath], level: Level, out: &SyncSender<Read>) {
     for (chunk, path) in chunks.iter().enumerate() {
         let is_last = chunk + 1 == chunks.len();
         let sent = match ChunkReader::open(path) {
+            Ok(reader) if reader.file_bytes() < FIRST_ENTRY_AT => {
+                let place = Place { chunk, offset: 0, seqno: path.name.start };
+                let reason = Reason::CutOff { bytes: reader.file_bytes() };
+                let _ = out.send(Read::Failed { place, reason });
+                false
+            }
             Ok(reader) => read_chunk(reader, chunk, is_last, level, out),
             Err(error) => {
                 let place = Place { chunk, offset: 0, seqno: path.name.start };

@@ -102,6 +102,14 @@ fn torn_open_chunks_are_reported() {
         + 8
         + u64::from_le_bytes([bytes[10], bytes[11], bytes[12], bytes[13], bytes[14], bytes[15], 0, 0])
             as usize;
+    for len in 0..8 {
+        std::fs::write(&open, &bytes[..len]).expect("written");
+        let verdict = verify(&golden.ledger(), Level::Full, true);
+        assert_eq!(verdict.verified, TxId::new(2, 20), "{len} bytes");
+        let failure = verdict.failure.expect("cut off");
+        assert!(matches!(failure.reason, Reason::CutOff { bytes } if bytes == len as u64), "{failure}");
+        assert_eq!((failure.seqno, failure.offset, &failure.path), (SeqNo(21), 0, &open));
+    }
     for len in (8..bytes.len()).step_by(7) {
         std::fs::write(&open, &bytes[..len]).expect("written");
         let verdict = verify(&golden.ledger(), Level::Full, true);
@@ -160,13 +168,20 @@ proptest! {
         // What a signature entry does not sign itself, the next one does: if it was the last of its file, in the next.
         let last_of_file = hit.is_some() && hit == entries.last();
         if last_of_file && failure.path != path {
-            prop_assert!(matches!(failure.reason, Reason::OtherTree), "{}", failure);
+            prop_assert!(matches!(failure.reason, Reason::OtherTree { .. }), "{}", failure);
             return Ok(());
         }
         prop_assert_eq!(&failure.path, &path);
         if let Some((offset, seqno, _)) = hit {
             prop_assert!(failure.seqno >= *seqno && failure.offset >= *offset, "{}", failure);
             prop_assert!(verdict.verified.seqno < failure.seqno);
+            // Found at the next signature: the message says which entries may be meant, and which it is.
+            if let Reason::OtherTree { from, to, differs } = failure.reason {
+                prop_assert!(from <= *seqno && (*seqno <= to || *seqno == failure.seqno), "{}", failure);
+                if *seqno != failure.seqno {
+                    prop_assert_eq!(differs, Some(*seqno));
+                }
+            }
             prop_assert!(entries.iter().any(|(o, s, _)| *o == failure.offset && *s == failure.seqno)
                 || matches!(failure.reason, Reason::File(_) | Reason::WrongEnd { .. }), "{}", failure);
         } else {

@@ -1,0 +1,142 @@
+//! What `ccf ledger verify` tells an auditor about a ledger that is not as it should be: a real ledger of CCF, damaged in
+//! one way each.
+
+use flate2::read::GzDecoder;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// A real ledger: three committed chunks and `ledger_21`, which is open.
+struct Ledger {
+    _unpacked: TempDir,
+    folder: PathBuf,
+}
+
+fn ledger() -> Ledger {
+    let name = "acme_containing_service";
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../testdata/ledgers/{name}.tar.gz"));
+    let unpacked = tempfile::tempdir().unwrap();
+    tar::Archive::new(GzDecoder::new(fs::File::open(archive).unwrap())).unpack(unpacked.path()).unwrap();
+    let folder = unpacked.path().join(name).join("ledger");
+    Ledger { _unpacked: unpacked, folder }
+}
+
+/// Exit code, and all that was said.
+fn verify(path: &Path, more: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ccf"))
+        .args(["ledger", "verify"])
+        .args(more)
+        .arg(path)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    (output.status.code().unwrap(), text)
+}
+
+#[track_caller]
+fn says(told: &(i32, String), code: i32, parts: &[&str]) {
+    assert_eq!(told.0, code, "{}", told.1);
+    for part in parts {
+        assert!(told.1.contains(part), "{part:?} is not in:\n{}", told.1);
+    }
+}
+
+#[test]
+fn a_sound_ledger() {
+    let ledger = ledger();
+    says(&verify(&ledger.folder, &["--uncommitted"]), 0, &["The ledger holds", "22 transactions"]);
+    says(&verify(&ledger.folder, &[]), 0, &["20 transactions", "Not looked at (--uncommitted", "ledger_21"]);
+}
+
+#[test]
+fn an_open_chunk_without_even_its_first_bytes() {
+    let ledger = ledger();
+    for len in [0, 7] {
+        fs::write(ledger.folder.join("ledger_21"), vec![0; len]).unwrap();
+        let bytes = format!("only {len} bytes");
+        says(&verify(&ledger.folder, &["--uncommitted"]), 1, &["REFUSED", "ledger_21", &bytes, "until 2.20"]);
+        says(&verify(&ledger.folder, &[]), 0, &[]);
+    }
+}
+
+#[test]
+fn a_change_that_only_the_next_signature_shows() {
+    let ledger = ledger();
+    let path = ledger.folder.join("ledger_1-2.committed");
+    let mut bytes = fs::read(&path).unwrap();
+    // A letter in a certificate of the first transaction.
+    let at = bytes.windows(5).position(|window| window == b"BEGIN").unwrap();
+    bytes[at] = b'b';
+    fs::write(&path, bytes).unwrap();
+    let told = verify(&ledger.folder, &["--level", "merkle"]);
+    says(&told, 1, &["one of the entries 1 to 1, or this signature", "first that differs is 1"]);
+
+    let ledger = self::ledger();
+    let path = ledger.folder.join("ledger_3-13.committed");
+    let mut bytes = fs::read(&path).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"BEGIN").unwrap();
+    bytes[at] = b'b';
+    fs::write(&path, bytes).unwrap();
+    says(
+        &verify(&ledger.folder, &["--level", "merkle"]),
+        1,
+        &["one of the entries", "first that differs is"],
+    );
+}
+
+#[test]
+fn a_file_instead_of_its_folder() {
+    let ledger = ledger();
+    let told = verify(&ledger.folder.join("ledger_1-2.committed"), &[]);
+    says(&told, 2, &["is a file", "name its folder", ledger.folder.to_str().unwrap()]);
+    says(&verify(&ledger.folder.join("nowhere"), &[]), 2, &["nowhere"]);
+}
+
+#[test]
+fn the_first_chunk_is_missing() {
+    let ledger = ledger();
+    fs::remove_file(ledger.folder.join("ledger_1-2.committed")).unwrap();
+    says(&verify(&ledger.folder, &[]), 1, &["REFUSED", "no file holds the transactions 1 to 2"]);
+    let told = verify(&ledger.folder, &["--json"]);
+    says(&told, 1, &["\"verified\":false"]);
+    says(&verify(&ledger.folder, &["--level", "merkle"]), 0, &["It begins with transaction 3"]);
+}
+
+#[test]
+fn other_files_are_named() {
+    let ledger = ledger();
+    for name in ["notes.txt", "ledger_14-20.committed.ignored"] {
+        fs::write(ledger.folder.join(name), "?").unwrap();
+    }
+    says(&verify(&ledger.folder, &[]), 0, &["Ignored, no ledger files: ", "notes.txt", "committed.ignored"]);
+    says(&verify(&ledger.folder, &["--json"]), 0, &["notes.txt", "\"not_looked_at\":["]);
+}
+
+#[test]
+fn the_ledger_of_another_service() {
+    let ledger = ledger();
+    let keys = tempfile::tempdir().unwrap();
+    let made = Command::new(env!("CARGO_BIN_EXE_ccf"))
+        .args(["keys", "--name", "other", "--output"])
+        .arg(keys.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    // A member's identifier is the fingerprint of the certificate.
+    let made = String::from_utf8(made.stdout).unwrap();
+    let given = made.lines().find_map(|line| line.strip_prefix("identifier")).unwrap().trim();
+    let certificate = keys.path().join("other_cert.pem");
+    let certificate = certificate.to_str().unwrap();
+    let told = verify(&ledger.folder, &["--service-cert", certificate]);
+    let found = told.1.rsplit("certificate ").next().unwrap().split_whitespace().next().unwrap();
+    assert_ne!(found, given);
+    says(
+        &told,
+        1,
+        &["REFUSED: it is the ledger of another service", &format!("{found}, the one given {given}")],
+    );
+    says(&verify(&ledger.folder, &["--service-cert", "nowhere.pem"]), 2, &["nowhere.pem"]);
+}
