@@ -20,7 +20,7 @@ mod constitution;
 mod effects;
 pub mod expiry;
 pub mod genesis;
-mod identity;
+pub mod identity;
 pub mod join;
 mod jwt;
 mod node;

@@ -4,12 +4,14 @@
 
 mod interface;
 mod units;
+mod validate;
 
 pub use interface::{
     Authority, Endorsement, HttpConfiguration, Network, NodeRoleTarget, NodeToNodeInterface, OperatorFeature,
     Redirections, Resolver, Role, RpcInterface, StaticTarget, Transport,
 };
 pub use units::{SizeText, TimeText, UnitError};
+pub use validate::Mistake;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -447,6 +449,13 @@ pub struct CoseSignatures {
     pub subject: String,
 }
 
+fn numbered(mistakes: &[Mistake]) -> String {
+    let text = |(at, Mistake { context, message }): (usize, &Mistake)| {
+        format!("error #{}\n  context: {context}\n  message: {message}", at + 1)
+    };
+    mistakes.iter().enumerate().map(text).collect::<Vec<_>>().join("\n")
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -459,16 +468,12 @@ pub enum ConfigError {
         reason: String,
     },
     /// The JSON has the wrong shape; the text is numbered like the reference's.
-    #[error(
-        "Error validating JSON schema for configuration file {path}: error #1\n  context: {context}\n  message: {message}"
-    )]
+    #[error("Error validating JSON schema for configuration file {path}: {}", numbered(mistakes))]
     Invalid {
         /// The file.
         path: String,
-        /// Where in the document.
-        context: String,
-        /// What is wrong there.
-        message: String,
+        /// What is wrong, at least one.
+        mistakes: Vec<Mistake>,
     },
 }
 
@@ -476,71 +481,11 @@ impl Config {
     /// Parses the text of a configuration file; `path` is for messages only.
     ///
     /// # Errors
-    /// [`ConfigError`] if the text is no JSON or has keys, types or values that the specification refuses.
+    /// [`ConfigError`] if the text is no JSON or has keys, types or values that the specification refuses: all of them.
     pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
         let value: Value = serde_json::from_str(text)
             .map_err(|e| ConfigError::NotJson { path: path.into(), reason: e.to_string() })?;
-        let invalid =
-            |context: String, message: String| ConfigError::Invalid { path: path.into(), context, message };
-        let config: Config = serde_path_to_error::deserialize(value).map_err(|e| {
-            let path = e.path().to_string();
-            let context = if path == "." { "<root>".to_owned() } else { format!("<root>.{path}") };
-            invalid(context, e.inner().to_string())
-        })?;
-        config.check().map_err(|(context, message)| invalid(format!("<root>.{context}"), message))?;
-        Ok(config)
-    }
-
-    /// What serde cannot express.
-    fn check(&self) -> Result<(), (String, String)> {
-        let at = |context: &str, message: &str| Err((context.to_owned(), message.to_owned()));
-        if self.network.rpc_interfaces.is_empty() {
-            return at("network.rpc_interfaces", "at least one RPC interface is needed");
-        }
-        for (name, interface) in &self.network.rpc_interfaces {
-            let context = format!("network.rpc_interfaces.{name}");
-            if !matches!(interface.app_protocol(), "HTTP1" | "HTTP2") {
-                return Err((context, format!("app_protocol {} is not available", interface.app_protocol())));
-            }
-            if interface.protocol == Some(Transport::Udp) {
-                return Err((context, "protocol udp is not available".to_owned()));
-            }
-            if interface.http_configuration.as_ref().and_then(|h| h.max_concurrent_streams_count) == Some(0) {
-                return Err((context, "max_concurrent_streams_count must be at least 1".to_owned()));
-            }
-        }
-        if self.ledger.chunk_size.bytes() == 0 || self.ledger.chunk_size.bytes() > u64::from(u32::MAX) {
-            return at("ledger.chunk_size", "must be between 1 byte and 4GB");
-        }
-        if self.ledger_signatures.tx_count == 0 {
-            return at("ledger_signatures.tx_count", "must be at least 1");
-        }
-        if self.snapshots.tx_count == 0 {
-            return at("snapshots.tx_count", "must be at least 1");
-        }
-        if self.node_certificate.initial_validity_days == 0 {
-            return at("node_certificate.initial_validity_days", "must be at least 1");
-        }
-        if self.files_cleanup.max_committed_ledger_chunks.is_some()
-            && self.ledger.read_only_directories.is_empty()
-        {
-            return at(
-                "files_cleanup",
-                "files_cleanup.max_committed_ledger_chunks requires at least one ledger.read_only_directories entry",
-            );
-        }
-        if self.command.kind == CommandKind::Start {
-            let Some(start) = &self.command.start else {
-                return at("command", "type Start needs the section start");
-            };
-            if start.constitution_files.is_empty() {
-                return at("command.start.constitution_files", "at least one file is needed");
-            }
-            if start.initial_service_certificate_validity_days == 0 {
-                return at("command.start.initial_service_certificate_validity_days", "must be at least 1");
-            }
-        }
-        Ok(())
+        validate::config(value).map_err(|mistakes| ConfigError::Invalid { path: path.into(), mistakes })
     }
 }
 
@@ -600,6 +545,43 @@ mod tests {
             );
             assert!(message.contains(expected) && message.contains("context:"), "{message}");
         }
+        let mut document = minimal();
+        document["ledger"] = json!({"chunk_size": "0B", "x": 1, "y": 2, "directory": 3});
+        document["tick_interval"] = json!(7);
+        document["command"]["start"]["members"] =
+            json!([{"certificate_file": "a"}, {"data_json_file": 1}, 5]);
+        document["command"]["start"]["constitution_files"] = json!([]);
+        document["network"] = json!({"rpc_interfaces": {"main": {"endorsement": {"authority": "Nobody"}}}});
+        document["attestation"] = json!([]);
+        let message = parse(&document).expect_err("many mistakes").to_string();
+        let contexts: Vec<&str> =
+            message.lines().filter_map(|line| line.strip_prefix("  context: <root>")).collect();
+        let mut sorted = contexts.clone();
+        sorted.sort_unstable();
+        let expected = [
+            ".attestation",
+            ".command.start.constitution_files",
+            ".command.start.members[1]",
+            ".command.start.members[1].data_json_file",
+            ".command.start.members[2]",
+            ".ledger",
+            ".ledger",
+            ".ledger.chunk_size",
+            ".ledger.directory",
+            ".network",
+            ".network.rpc_interfaces.main",
+            ".network.rpc_interfaces.main.endorsement.authority",
+            ".tick_interval",
+        ];
+        assert_eq!(sorted, expected, "{message}");
+        assert!(message.contains("error #13\n") && !message.contains("error #14"), "{message}");
+        // However much is wrong, the list ends.
+        let mut document = minimal();
+        for key in 0..1000 {
+            document[format!("key{key}")] = json!(0);
+        }
+        let message = parse(&document).expect_err("very many mistakes").to_string();
+        assert!(message.matches("message:").count() <= validate::MISTAKES_MAX + 1, "{message}");
         let text = Config::parse("c.json", "{").expect_err("no JSON").to_string();
         assert!(text.starts_with("Error parsing configuration file c.json: "), "{text}");
     }

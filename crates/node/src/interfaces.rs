@@ -77,6 +77,12 @@ pub(crate) fn bind(config: &Config) -> Result<BoundInterfaces, InterfaceError> {
         let listening = Interface::bind(settings(name, interface), &interface.bind_address)?;
         let bound = output_files::resolved(&interface.bind_address, listening.address());
         tracing::info!("Registered RPC interface {name}, on tcp {bound}");
+        if interface.authority() == config::Authority::Acme {
+            tracing::warn!(
+                "RPC interface {name} has the authority ACME, for which no certificate is ever got: no client can \
+                 connect to it"
+            );
+        }
         let row = |value: Result<serde_json::Value, serde_json::Error>| {
             value
                 .and_then(serde_json::from_value::<NetInterface>)

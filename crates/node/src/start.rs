@@ -17,6 +17,7 @@ use crate::{
 use ccf_crypto::random::RandomError;
 use ccf_governance::{
     genesis::{self, GenesisError, NewMember},
+    identity::{self, InvalidIdentity},
     tables::member::RecoveryRole as TableRole,
 };
 use ccf_kv::CommitError;
@@ -56,6 +57,14 @@ pub(crate) enum StartError {
     /// The constitution.
     #[error("the constitution cannot be used: {0}")]
     Constitution(String),
+    /// A file of an initial member.
+    #[error("{path}: {reason}")]
+    Member {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: InvalidIdentity,
+    },
     /// Nobody could govern the service.
     #[error("command.start.members names no member: nobody could open or govern the service")]
     NoMembers,
@@ -165,8 +174,18 @@ fn read_member(member: &StartMember) -> Result<NewMember, StartError> {
     let given = |path: &Option<std::path::PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
     let encryption_public_key =
         given(&member.encryption_public_key_file).map(|path| output_files::read_text(&path)).transpose()?;
+    let certificate = output_files::read_text(&member.certificate_file)?;
+    // Here, where the file has a name.
+    let unusable = |path: &Path| {
+        let path = path.display().to_string();
+        move |reason| StartError::Member { path, reason }
+    };
+    identity::member_id(&certificate).map_err(unusable(&member.certificate_file))?;
+    if let (Some(key), Some(path)) = (&encryption_public_key, &member.encryption_public_key_file) {
+        identity::encryption_key(key).map_err(unusable(path))?;
+    }
     Ok(NewMember {
-        certificate: output_files::read_text(&member.certificate_file)?,
+        certificate,
         encryption_public_key,
         data: given(&member.data_json_file).map(|path| read_json(&path)).transpose()?.flatten(),
         recovery_role: member.recovery_role.map(|role| match role {

@@ -97,7 +97,10 @@ impl SandboxArgs {
         if self.members == 0 || self.members > PEOPLE_MAX || self.users > PEOPLE_MAX {
             return Err(format!("a sandbox has 1 to {PEOPLE_MAX} members and at most {PEOPLE_MAX} users"));
         }
-        if self.nodes == 0 || self.nodes > 1 || self.node.len() > 1 {
+        if self.nodes == 0 {
+            return Err("a sandbox has at least one node".to_owned());
+        }
+        if self.nodes > 1 || self.node.len() > 1 {
             return Err("a sandbox of several nodes is not available yet: nodes cannot join a service in this release. \
                         Start it with one node (leave out --nodes)"
                 .to_owned());
@@ -153,6 +156,7 @@ mod tests {
     fn what_cannot_be_done_is_said() {
         for (line, word) in [
             ("sandbox --nodes 3", "not available yet"),
+            ("sandbox --nodes 0", "at least one node"),
             ("sandbox -n local://127.0.0.1:1 -n local://127.0.0.1:2", "not available yet"),
             ("sandbox -r", "not available yet"),
             ("sandbox --members 0", "1 to 100"),
