@@ -6,6 +6,7 @@
 
 mod bank;
 mod bundle_from_npm;
+mod full_disk;
 mod load;
 mod published_api;
 mod running;

@@ -35,8 +35,23 @@ pub(crate) struct RunningSandbox {
 impl RunningSandbox {
     /// Starts a sandbox on a free port and waits until it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_as(Command::new(shell::ccf()), args)
+    }
+
+    /// Starts a sandbox whose files, those of its node included, cannot grow beyond this many blocks of 512 bytes:
+    /// writing more fails as on a full disk.
+    pub(crate) fn start_with_small_files(blocks: u32) -> Self {
+        let mut shell = Command::new("sh");
+        // The signal that otherwise goes with the limit would end the process.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        shell.args(["-c", &script, "sh"]).arg(shell::ccf());
+        Self::start_as(shell, &[])
+    }
+
+    /// `command` runs our program with the arguments it is given.
+    fn start_as(mut command: Command, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut process = Command::new(shell::ccf())
+        let mut process = command
             .args(["sandbox", "--node", "local://127.0.0.1:0"])
             .args(args)
             .current_dir(folder.path())
@@ -108,8 +123,13 @@ impl RunningSandbox {
     }
 
     /// Presses Ctrl-C, waits for the end, and returns what it printed meanwhile.
-    pub(crate) fn stop(mut self) -> Stopped {
+    pub(crate) fn stop(self) -> Stopped {
         signal("INT", self.process.id());
+        self.wait()
+    }
+
+    /// Waits for its own end.
+    pub(crate) fn wait(mut self) -> Stopped {
         let deadline = Instant::now() + STOP_TIMEOUT;
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {

@@ -69,3 +69,54 @@ fn a_damaged_ledger_is_refused_with_the_position_of_the_damage() {
     assert_eq!(refused.status.code(), Some(1), "{text}");
     assert!(text.contains("REFUSED") && text.contains("offset") && text.contains("transaction"), "{text}");
 }
+
+/// Runs a node with this configuration; what it said, and its exit code.
+fn node(folder: &std::path::Path, configuration: &serde_json::Value) -> (String, Option<i32>) {
+    fs::write(folder.join("node.json"), configuration.to_string()).unwrap();
+    fs::write(
+        folder.join("constitution.js"),
+        "export function validate() {}\nexport function resolve() {}\nexport function apply() {}\n",
+    )
+    .unwrap();
+    let mut command = Command::new(shell::ccf());
+    let output = shell::output(
+        command
+            .args(["node", "--config", "node.json"])
+            .current_dir(folder)
+            .env("CCF_PLATFORM_OVERRIDE", "Virtual"),
+    );
+    (shell::told(&output), output.status.code())
+}
+
+#[test]
+fn a_bad_certificate_of_a_member_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut configuration = serde_json::json!({
+        "network": {
+            "node_to_node_interface": {"bind_address": "127.0.0.1:0"},
+            "rpc_interfaces": {"main": {"bind_address": "127.0.0.1:0"}},
+        },
+        "command": {"type": "Start", "start": {
+            "members": [{"certificate_file": "alice.pem"}], "constitution_files": ["constitution.js"],
+        }},
+    });
+    fs::write(
+        folder.path().join("alice.pem"),
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let (text, code) = node(folder.path(), &configuration);
+    assert_eq!(code, Some(1), "{text}");
+    let fatal: Vec<&str> = text.lines().filter(|line| line.contains("[fatal]")).collect();
+    assert!(
+        matches!(fatal.as_slice(), [one] if one.contains("| alice.pem: ") && !one.contains("..") && one.ends_with(". Exiting.")),
+        "{text}"
+    );
+    assert!(!folder.path().join("ledger").exists(), "nothing was begun");
+
+    configuration["ledger"] = serde_json::json!({"chunk_size": 5});
+    configuration["tick"] = serde_json::json!(1);
+    let (text, code) = node(folder.path(), &configuration);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("error #1\n  context: <root>") && text.contains("error #2\n"), "{text}");
+}
