@@ -5,6 +5,7 @@
 pub mod arguments;
 pub mod examples;
 pub mod interrupt;
+mod network;
 pub mod node_configuration;
 pub mod node_process;
 pub mod opening;
@@ -23,6 +24,7 @@ use ccf_js::Bundle;
 use examples::Surroundings;
 use indicatif::ProgressBar;
 use interrupt::Interrupt;
+use network::Network;
 use node_configuration::NodeSettings;
 use node_process::{NodeProcess, NodeProgram};
 use opening::Opening;
@@ -81,7 +83,7 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     let application = application(args)?;
     let constitution = constitution(args)?;
     let program = program(args)?;
-    must_be_free(address)?;
+    addresses.iter().try_for_each(|address| must_be_free(address))?;
     let interrupt = Interrupt::install().map_err(|e| format!("cannot watch for Ctrl-C: {e}"))?;
 
     let workspace = Workspace::create(&args.workspace, addresses.len())?;
@@ -97,6 +99,7 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
         index: 0,
         rpc_address: address,
         protocol: protocol(args),
+        join: None,
         constitution_files: &settings_files.constitution,
         members: &settings_files.members,
         signature_interval: args.signature_interval,
@@ -105,52 +108,82 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
         snapshot_tx_interval: args.snapshot_tx_interval,
         worker_threads: args.worker_threads,
     };
-    let configuration = serde_json::to_string_pretty(&settings.to_json()).map_err(|e| e.to_string())?;
-    write(&folder.join("0.config.json"), &configuration)?;
-
     progress.suspend(|| announce(&format!("Starting {} CCF node(s)...", addresses.len())));
     progress.set_message("Starting the node");
     let level = if args.verbose { "debug" } else { "info" };
-    let mut node = NodeProcess::start(&program, folder, "0.config.json", level)?;
-    interrupt.watch_over(node.id());
-    let opened = open(&mut node, &settings, &workspace, &people, &application, &interrupt, &progress);
+    let mut network = Network { program, level, protocol: protocol(args), nodes: Vec::new() };
+    let brought_up = bring_up(&mut network, &settings, &addresses, &workspace, &interrupt, &progress)
+        .and_then(|()| open(&mut network, &workspace, &people, &application, &interrupt, &progress));
     progress.finish_and_clear();
-    let address = match opened {
-        Ok(address) => address,
-        Err(_) if interrupt.is_set() => return stop(node),
-        Err(reason) => return Err(format!("{reason}\nThe node's log: {}", node.log_file().display())),
-    };
-    print_ready(args, &address, &workspace, &people, &application, &node)?;
-    if args.verbose {
-        follow(node.log_file());
+    match brought_up {
+        Ok(()) => {}
+        Err(_) if interrupt.is_set() => return stop(network),
+        Err(reason) => {
+            let logs: Vec<String> = network.nodes.iter().map(|node| node.log_file.display().to_string()).collect();
+            return Err(format!("{reason}\nThe logs of the nodes: {}", logs.join(", ")));
+        }
     }
-    serve(args, &mut node, &interrupt)?;
-    stop(node)
+    print_ready(args, &workspace, &people, &application, &network)?;
+    if args.verbose {
+        network.nodes.iter().for_each(|node| follow(node.log_file.clone()));
+    }
+    serve(args, &mut network, &interrupt)?;
+    stop(network)
 }
 
-/// Everything between the start of the process and an open service; returns the address that the node listens on.
-fn open(
-    node: &mut NodeProcess,
+/// Starts all nodes: the first one the service, the others join it while it is not open yet, so that no vote is needed.
+fn bring_up(
+    network: &mut Network,
     settings: &NodeSettings<'_>,
+    addresses: &[String],
+    workspace: &Workspace,
+    interrupt: &Interrupt,
+    progress: &ProgressBar,
+) -> Result<(), String> {
+    let mut target = String::new();
+    for (index, (address, folder)) in addresses.iter().zip(&workspace.nodes).enumerate() {
+        progress.set_message(format!("Starting node {index}"));
+        let certificate_file = workspace.common.join("service_cert.pem");
+        if index > 0 {
+            copy(&certificate_file, &folder.join("service_cert.pem"))?;
+        }
+        let join = (index > 0).then_some(target.as_str());
+        let settings = NodeSettings { index, rpc_address: address, join, ..*settings };
+        network.start(folder, &settings, interrupt)?;
+        if index == 0 {
+            let interrupted = || interrupt.is_set();
+            let certificate = network.first()?.wait_for_file("service_cert.pem", interrupted)?;
+            write(&certificate_file, &certificate)?;
+            target = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
+        }
+        network.wait(index, "the node to take part in the network", Some(&certificate_file), interrupt, |client| {
+            let reply = client.get("/node/state").map_err(|e| e.to_string())?;
+            match reply.json()["state"].as_str() {
+                Some("PartOfNetwork") => Ok(()),
+                _ => Err(reply.refusal()),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Everything between the start of the processes and an open service.
+fn open(
+    network: &mut Network,
     workspace: &Workspace,
     people: &People,
     application: &Application,
     interrupt: &Interrupt,
     progress: &ProgressBar,
-) -> Result<String, String> {
-    let interrupted = || interrupt.is_set();
-    node.wait_for_file(&settings.node_certificate_file(), interrupted)?;
-    let address = node.wait_for_address(&settings.rpc_addresses_file(), INTERFACE, interrupted)?;
-    let certificate = node.wait_for_file("service_cert.pem", interrupted)?;
+) -> Result<(), String> {
     let certificate_file = workspace.common.join("service_cert.pem");
-    write(&certificate_file, &certificate)?;
-
-    let files = TlsFiles { service_certificate: Some(certificate_file), identity: None };
-    let mut client = HttpClient::new(&address, &files, settings.protocol).map_err(|e| e.to_string())?;
+    let certificate = fs::read_to_string(&certificate_file).map_err(|e| e.to_string())?;
+    let files = TlsFiles { service_certificate: Some(certificate_file.clone()), identity: None };
+    let address = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
+    let mut client = HttpClient::new(&address, &files, network.protocol).map_err(|e| e.to_string())?;
     let mut opening = Opening { client: &mut client, members: &people.members, interrupt };
-    opening.wait_until_part_of_network().map_err(|e| node.must_run().err().unwrap_or(e))?;
     progress.set_message("Members acknowledge the service");
-    opening.activate_members()?;
+    opening.activate_members().map_err(|e| network.first().and_then(|it| it.must_run()).err().unwrap_or(e))?;
     progress.set_message("Members propose, vote and open the service");
     let users = opening::set_users(&people.users);
     if !users.is_empty() {
@@ -161,8 +194,13 @@ fn open(
         opening.decide("deploy the application", &[opening::set_js_app(bundle)])?;
     }
     opening.decide("open the service", &[opening::open_service(&certificate)])?;
-    opening.wait_until_open()?;
-    Ok(address)
+    for index in 0..network.nodes.len() {
+        network.wait(index, "the service to open", Some(&certificate_file), interrupt, |client| {
+            let reply = client.get("/app/commit").map_err(|e| e.to_string())?;
+            if reply.status.is_success() { Ok(()) } else { Err(reply.refusal()) }
+        })?;
+    }
+    Ok(())
 }
 
 fn application(args: &SandboxArgs) -> Result<Application, String> {
@@ -287,12 +325,12 @@ fn write_inputs(
 
 fn print_ready(
     args: &SandboxArgs,
-    address: &str,
     workspace: &Workspace,
     people: &People,
     application: &Application,
-    node: &NodeProcess,
+    network: &Network,
 ) -> Result<(), String> {
+    let address = network.nodes.first().map(|node| node.address.as_str()).unwrap_or_default();
     let common = shown(&workspace.common);
     let ids = |list: &[Identity], id: fn(&Identity) -> String| list.iter().map(id).collect::<Vec<String>>();
     let surroundings = Surroundings {
@@ -302,8 +340,13 @@ fn print_ready(
         users: &ids(&people.users, |user| user.certificate.user_id().to_string()),
     };
     announce("Started CCF network with the following nodes:");
-    announce(&format!("  Node [0] = https://{address}"));
-    announce(&format!("  Process {}, log {}", node.id(), shown(&node.log_file()).display()));
+    for (index, node) in network.nodes.iter().enumerate() {
+        announce(&format!("  Node [{index}] = https://{}", node.address));
+    }
+    for (index, node) in network.nodes.iter().enumerate() {
+        let process = node.process.as_ref().map(NodeProcess::id).unwrap_or_default();
+        announce(&format!("  Process of node [{index}]: {process}, log {}", shown(&node.log_file).display()));
+    }
     let package = args.package.as_ref().map_or("js_generic", |_| application.name.as_str());
     announce(&format!("You can now issue business transactions to the {package} application"));
     if application.bundle.is_some() {
@@ -335,11 +378,11 @@ fn print_ready(
     Ok(())
 }
 
-/// Waits for the end, and looks after the node meanwhile.
-fn serve(args: &SandboxArgs, node: &mut NodeProcess, interrupt: &Interrupt) -> Result<(), String> {
+/// Waits for the end, and looks after the nodes meanwhile.
+fn serve(args: &SandboxArgs, network: &mut Network, interrupt: &Interrupt) -> Result<(), String> {
     let since = Instant::now();
     while !interrupt.is_set() {
-        node.must_run()?;
+        network.look_after()?;
         if args.auto_shutdown && since.elapsed() >= args.auto_shutdown_delay {
             break;
         }
@@ -348,10 +391,10 @@ fn serve(args: &SandboxArgs, node: &mut NodeProcess, interrupt: &Interrupt) -> R
     Ok(())
 }
 
-fn stop(node: NodeProcess) -> Result<ExitCode, String> {
+fn stop(network: Network) -> Result<ExitCode, String> {
     announce("Stopping all CCF nodes...");
-    let ledger = node.log_file().with_file_name("0.ledger");
-    node.stop()?;
+    let ledger = network.nodes.first().map(|node| node.log_file.with_file_name("0.ledger")).unwrap_or_default();
+    network.stop()?;
     announce("All CCF nodes stopped.");
     if ledger.is_dir() {
         announce(&format!("Verify the ledger: ccf ledger verify --uncommitted {}", shown(&ledger).display()));

@@ -61,8 +61,6 @@ pub(crate) struct NodeFacts {
     pub quote: QuoteInfo,
     /// Hex of the measurement in the evidence.
     pub measurement: String,
-    /// Where peers reach it.
-    pub node_to_node_interface: NetInterface,
     /// Where clients reach it.
     pub rpc_interfaces: BTreeMap<String, NetInterface>,
     /// The operator's data about the node.
@@ -84,7 +82,6 @@ impl NodeFacts {
         node_id: NodeId,
         quote: QuoteInfo,
         measurement: String,
-        node_to_node_interface: NetInterface,
         rpc_interfaces: BTreeMap<String, NetInterface>,
         node_data: Option<serde_json::Value>,
         self_signed_certificate: String,
@@ -93,7 +90,6 @@ impl NodeFacts {
             node_id,
             quote,
             measurement,
-            node_to_node_interface,
             rpc_interfaces,
             node_data,
             self_signed_certificate: RwLock::new(self_signed_certificate),

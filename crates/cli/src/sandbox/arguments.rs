@@ -85,6 +85,9 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 /// Most members and users: each costs a key pair and a certificate.
 pub const PEOPLE_MAX: u16 = 100;
 
+/// Most nodes: each is a process of its own.
+pub const NODES_MAX: u16 = 15;
+
 impl SandboxArgs {
     /// The addresses to serve at, one per node.
     ///
@@ -97,16 +100,11 @@ impl SandboxArgs {
         if self.members == 0 || self.members > PEOPLE_MAX || self.users > PEOPLE_MAX {
             return Err(format!("a sandbox has 1 to {PEOPLE_MAX} members and at most {PEOPLE_MAX} users"));
         }
-        if self.nodes == 0 {
-            return Err("a sandbox has at least one node".to_owned());
-        }
-        if self.nodes > 1 || self.node.len() > 1 {
-            return Err("a sandbox of several nodes is not available yet: nodes cannot join a service in this release. \
-                        Start it with one node (leave out --nodes)"
-                .to_owned());
+        if self.nodes == 0 || self.nodes > NODES_MAX || self.node.len() > NODES_MAX.into() {
+            return Err(format!("a sandbox has 1 to {NODES_MAX} nodes"));
         }
         match self.node.as_slice() {
-            [] => Ok(vec!["127.0.0.1:8000".to_owned()]),
+            [] => Ok((0..self.nodes).map(|index| format!("127.0.0.1:{}", 8000 + index)).collect()),
             nodes => nodes.iter().map(|node| address(node)).collect(),
         }
     }
@@ -150,14 +148,17 @@ mod tests {
         assert_eq!(args.addresses(), Ok(vec!["127.0.0.1:9".to_owned()]));
         assert_eq!(args.signature_interval, Duration::from_millis(50));
         assert_eq!(parse("sandbox").addresses(), Ok(vec!["127.0.0.1:8000".to_owned()]));
+        let three = ["127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"].map(str::to_owned).to_vec();
+        assert_eq!(parse("sandbox --nodes 3").addresses(), Ok(three));
+        let two = ["127.0.0.1:1", "127.0.0.1:2"].map(str::to_owned).to_vec();
+        assert_eq!(parse("sandbox -n local://127.0.0.1:1 -n local://127.0.0.1:2").addresses(), Ok(two));
     }
 
     #[test]
     fn what_cannot_be_done_is_said() {
         for (line, word) in [
-            ("sandbox --nodes 3", "not available yet"),
-            ("sandbox --nodes 0", "at least one node"),
-            ("sandbox -n local://127.0.0.1:1 -n local://127.0.0.1:2", "not available yet"),
+            ("sandbox --nodes 0", "1 to 15 nodes"),
+            ("sandbox --nodes 16", "1 to 15 nodes"),
             ("sandbox -r", "not available yet"),
             ("sandbox --members 0", "1 to 100"),
             ("sandbox -n ssh://host:1", "only local"),

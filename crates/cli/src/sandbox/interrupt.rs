@@ -3,8 +3,8 @@
 use std::{
     io,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
     },
     thread,
 };
@@ -13,8 +13,8 @@ use std::{
 #[derive(Clone, Debug)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
-    /// The node to tell when a second signal ends this process before it has; 0 is none.
-    node: Arc<AtomicU32>,
+    /// The nodes to tell when a second signal ends this process before they have.
+    nodes: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Interrupt {
@@ -24,10 +24,10 @@ impl Interrupt {
     /// When the operating system refuses.
     pub fn install() -> io::Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
-        let node = Arc::new(AtomicU32::new(0));
+        let nodes = Arc::new(Mutex::new(Vec::new()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let seen = Arc::clone(&flag);
-        let orphan = Arc::clone(&node);
+        let orphans = Arc::clone(&nodes);
         // Registered before the thread starts, so that no signal after this call is missed.
         let guard = runtime.enter();
         let mut signals = Signals::new()?;
@@ -37,15 +37,15 @@ impl Interrupt {
             seen.store(true, Ordering::SeqCst);
             // A second signal ends this process at once; the node stops by itself, and nothing stays behind.
             runtime.block_on(signals.next());
-            terminate(orphan.load(Ordering::SeqCst));
+            lock(&orphans).iter().copied().for_each(terminate);
             std::process::exit(130);
         })?;
-        Ok(Interrupt { asked: flag, node })
+        Ok(Interrupt { asked: flag, nodes })
     }
 
-    /// Names the node that must not outlive this process.
+    /// Names one more node that must not outlive this process.
     pub fn watch_over(&self, node: u32) {
-        self.node.store(node, Ordering::SeqCst);
+        lock(&self.nodes).push(node);
     }
 
     /// Whether it has been asked to stop.
@@ -53,6 +53,11 @@ impl Interrupt {
     pub fn is_set(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
     }
+}
+
+/// The list is whole after every statement, so a panic elsewhere does not matter.
+fn lock(nodes: &Mutex<Vec<u32>>) -> MutexGuard<'_, Vec<u32>> {
+    nodes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(unix)]

@@ -1,10 +1,11 @@
-//! The configuration file of a sandbox node (node specification, section 3): Start, with small, explicit settings.
+//! The configuration file of a sandbox node (node specification, section 3): Start or Join, with small, explicit settings.
 
 use crate::http_client::Protocol;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// What differs from one sandbox to another. File names are relative to the node's folder.
+#[derive(Clone, Copy)]
 pub struct NodeSettings<'a> {
     /// Position of the node, from 0: part of its file names.
     pub index: usize,
@@ -12,6 +13,8 @@ pub struct NodeSettings<'a> {
     pub rpc_address: &'a str,
     /// What it speaks there.
     pub protocol: Protocol,
+    /// `host:port` of a node of the service that this one joins; none for the node that starts it.
+    pub join: Option<&'a str>,
     /// Names of the constitution's files, in order.
     pub constitution_files: &'a [String],
     /// Names of the members' files: certificate and, for recovery members, public encryption key.
@@ -99,6 +102,7 @@ impl NodeSettings<'_> {
                 "tx_count": 5000,
                 "delay": format!("{}ms", self.signature_interval.as_millis().max(1)),
             },
+            "consensus": {"message_timeout": "100ms", "election_timeout": "2000ms"},
             "output_files": {
                 "node_certificate_file": self.node_certificate_file(),
                 "pid_file": "node.pid",
@@ -106,6 +110,13 @@ impl NodeSettings<'_> {
                 "rpc_addresses_file": self.rpc_addresses_file(),
             },
         });
+        if let Some(target) = self.join {
+            configuration["command"] = json!({
+                "type": "Join",
+                "service_certificate_file": "service_cert.pem",
+                "join": {"target_rpc_address": target, "retry_timeout": "200ms"},
+            });
+        }
         if let Some(threads) = self.worker_threads {
             configuration["worker_threads"] = threads.into();
         }
@@ -123,6 +134,7 @@ mod tests {
             index: 0,
             rpc_address: "127.0.0.1:8000",
             protocol: Protocol::Http2,
+            join: None,
             constitution_files: &["resolve.js".to_owned()],
             members: &[("m0.pem".to_owned(), Some("m0_enc.pem".to_owned())), ("m1.pem".to_owned(), None)],
             signature_interval: Duration::from_millis(100),
@@ -138,5 +150,8 @@ mod tests {
         assert_eq!(json["ledger"]["chunk_size"], "5000000B");
         assert_eq!(json["ledger_signatures"]["delay"], "100ms");
         assert_eq!(json["worker_threads"], 2);
+        let joiner = NodeSettings { join: Some("127.0.0.1:8000"), ..settings }.to_json();
+        assert_eq!(joiner["command"]["type"], "Join");
+        assert_eq!(joiner["command"]["join"]["target_rpc_address"], "127.0.0.1:8000");
     }
 }

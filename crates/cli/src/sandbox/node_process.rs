@@ -39,6 +39,7 @@ pub struct NodeProgram {
 pub struct NodeProcess {
     child: Child,
     folder: PathBuf,
+    asked_to_stop: bool,
 }
 
 impl NodeProcess {
@@ -69,7 +70,7 @@ impl NodeProcess {
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let child = command.spawn().map_err(|e| format!("cannot start {}: {e}", program.path.display()))?;
-        Ok(NodeProcess { child, folder: folder.to_owned() })
+        Ok(NodeProcess { child, folder: folder.to_owned(), asked_to_stop: false })
     }
 
     /// The process identifier.
@@ -147,15 +148,29 @@ impl NodeProcess {
         }
     }
 
+    /// Asks the node to stop; [`stop`](Self::stop) then waits for it.
+    ///
+    /// # Errors
+    /// If the system does not deliver the signal.
+    pub fn ask_to_stop(&mut self) -> Result<(), String> {
+        if self.exit_status().is_none() {
+            self.terminate()?;
+            self.asked_to_stop = true;
+        }
+        Ok(())
+    }
+
     /// Asks the node to stop and waits until it has; kills it when it does not.
     ///
     /// # Errors
     /// A sentence when it had to be killed, ended with an error, or wrote to its standard error.
     pub fn stop(mut self) -> Result<(), String> {
-        if let Some(status) = self.exit_status() {
-            return Err(format!("the node had stopped before ({status})\n{}", self.last_words()));
+        if !self.asked_to_stop {
+            if let Some(status) = self.exit_status() {
+                return Err(format!("the node had stopped before ({status})\n{}", self.last_words()));
+            }
+            self.ask_to_stop()?;
         }
-        self.terminate()?;
         let deadline = Instant::now() + STOP_TIMEOUT;
         let status = loop {
             if let Some(status) = self.exit_status() {

@@ -26,20 +26,6 @@ pub struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Waits until the node answers and its service has been created.
-    ///
-    /// # Errors
-    /// A sentence for the user.
-    pub fn wait_until_part_of_network(&mut self) -> Result<(), String> {
-        self.wait("the node to start its service", |client| {
-            let reply = client.get("/node/state").map_err(|e| e.to_string())?;
-            match reply.json()["state"].as_str() {
-                Some("PartOfNetwork") => Ok(()),
-                _ => Err(reply.refusal()),
-            }
-        })
-    }
-
     /// Makes every member Active.
     ///
     /// # Errors
@@ -76,20 +62,6 @@ impl Opening<'_> {
                 proposal.id
             )),
         }
-    }
-
-    /// Waits until the application answers.
-    ///
-    /// # Errors
-    /// A sentence for the user.
-    pub fn wait_until_open(&mut self) -> Result<(), String> {
-        self.wait("the service to open", |client| {
-            let reply = client.get("/app/commit").map_err(|e| e.to_string())?;
-            match reply.status.is_success() {
-                true => Ok(()),
-                false => Err(reply.refusal()),
-            }
-        })
     }
 
     fn wait(

@@ -116,7 +116,6 @@ impl<'a> Assembly<'a> {
             node_id.clone(),
             quote,
             row.code_digest.clone().unwrap_or_default(),
-            bound.node_interface().clone(),
             bound.rpc_interfaces().clone(),
             node_data,
             identity.certificate.to_pem(),
