@@ -207,6 +207,12 @@ impl NodeView for RunningNode {
         Ok(())
     }
 
+    fn barrier(&self) -> TxId {
+        let barrier = TxId { view: self.status.term().view, seqno: self.store.version().next() };
+        self.inbox.request_signature();
+        barrier
+    }
+
     fn redirect_address(&self, to: Role, interface: &InterfaceRules) -> Option<String> {
         self.redirections.address(to, &interface.name, &self.store, self.status.term().primary.as_ref())
     }

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 /// Executes the requests of all interfaces.
 pub(crate) struct Requests {
@@ -83,7 +83,14 @@ impl Requests {
         self.node.status.when_decided(tx_id, Box::new(waiter));
         let (write_set_digest, commit_evidence) = self.node.evidence_of(tx_id);
         HttpOutcome::Pending(Box::pin(async move {
-            let Ok(decision) = told.await else {
+            let told = match pending.patience() {
+                None => told.await,
+                Some(patience) => match timeout(patience, told).await {
+                    Ok(told) => told,
+                    Err(_) => return HttpOutcome::Respond(pending.expire()),
+                },
+            };
+            let Ok(decision) = told else {
                 return HttpOutcome::Close;
             };
             let claims_digest = pending.claims_digest;

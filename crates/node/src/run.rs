@@ -3,7 +3,7 @@
 use crate::{
     application::Application,
     command_line::{CommandLine, exit},
-    config::{CommandKind, Config, ConfigError},
+    config::{Config, ConfigError},
     logging::{self, LogLevel},
     node_endpoints::CCF_VERSION,
     output_files::{self, FileProblem},
@@ -68,11 +68,6 @@ fn run_with(args: impl Iterator<Item = String>, application: Application) -> Res
     tracing::info!("Configuration file {}:\n{text}", path.display());
     let environment: BTreeMap<String, String> = std::env::vars().collect();
     tracing::info!("Environment: {}", serde_json::to_string_pretty(&environment).unwrap_or_default());
-    if config.command.kind != CommandKind::Start {
-        let kind = config.command.kind;
-        tracing::error!("Command type {kind:?} is not available in this version; only Start is. Exiting.");
-        return Err(Exit { code: exit::FAILED });
-    }
     if platform == Platform::Snp {
         tracing::error!(
             "SEV-SNP is not available in this version; set CCF_PLATFORM_OVERRIDE=Virtual to run without trusted hardware. Exiting."
@@ -99,7 +94,23 @@ fn serve(
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| refuse(&StartError::System(e)))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|e| refuse(&StartError::System(e)))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| refuse(&StartError::System(e)))?;
-        let mut service = start::start(config, prepared, application).map_err(|error| refuse(&error))?;
+        let stopped = async {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = hangup.recv() => "SIGHUP",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let started = tokio::select! {
+            started = start::start(config, prepared, application) => started,
+            signal = stopped => {
+                // A node that still waits to be trusted has nothing to lose.
+                tracing::info!("{signal}: Shutting down enclave gracefully...");
+                farewell();
+                return Ok(());
+            }
+        };
+        let mut service = started.map_err(|error| refuse(&error))?;
         let mut notice_given = !config.ignore_first_sigterm;
         loop {
             tokio::select! {
@@ -133,6 +144,10 @@ fn serve(
 
 fn stop(service: RunningService) {
     service.stop();
+    farewell();
+}
+
+fn farewell() {
     tracing::info!("Enclave stopped successfully. Stopping host...");
     tracing::info!("Host stopped successfully");
     tracing::info!("Exited event loop");

@@ -2,16 +2,21 @@
 //! configuration names.
 
 mod assembly;
+mod joining;
 mod new_service;
 mod running;
 
 pub(crate) use running::RunningService;
 
+use joining::PreparedJoin;
+use new_service::PreparedStart;
+
 use crate::{
     application::Application,
-    config::{Config, ConfigError, RecoveryRole, StartMember},
+    config::{CommandKind, Config, ConfigError, RecoveryRole, StartMember},
     identity::IdentityError,
     interfaces::InterfaceError,
+    join::JoinError,
     output_files::{self, FileProblem},
 };
 use ccf_crypto::random::RandomError;
@@ -71,6 +76,12 @@ pub(crate) enum StartError {
     /// The first transaction.
     #[error("the first transaction was refused: {0}")]
     Commit(#[from] CommitError),
+    /// The service does not take this node.
+    #[error("{0}")]
+    Join(#[from] JoinError),
+    /// A command that this version does not have.
+    #[error("Command type {0:?} is not available in this version")]
+    NotAvailable(CommandKind),
     /// Messages between nodes.
     #[error("messages between nodes: {0}")]
     Peers(String),
@@ -109,11 +120,11 @@ impl StartError {
 }
 
 /// What was read and checked before anything is written or bound.
-pub(crate) struct Prepared {
-    members: Vec<NewMember>,
-    constitution: String,
-    node_data: Option<serde_json::Value>,
-    service_data: Option<serde_json::Value>,
+pub(crate) enum Prepared {
+    /// For a new service.
+    Start(Box<PreparedStart>),
+    /// For one more node.
+    Join(PreparedJoin),
 }
 
 /// Reads the files the configuration names and checks what must hold before the node touches anything.
@@ -121,6 +132,24 @@ pub(crate) struct Prepared {
 /// # Errors
 /// [`StartError`].
 pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
+    let node_data = config.node_data_json_file.as_deref().map(read_json).transpose()?.flatten();
+    match config.command.kind {
+        CommandKind::Start => Ok(Prepared::Start(Box::new(prepare_start(config, node_data)?))),
+        CommandKind::Join => {
+            if config.service_data_json_file.is_some() {
+                tracing::warn!("Service data is ignored for start type Join");
+            }
+            let service_certificate = output_files::read_text(&config.command.service_certificate_file)?;
+            Ok(Prepared::Join(PreparedJoin { node_data, service_certificate }))
+        }
+        CommandKind::Recover => Err(StartError::NotAvailable(CommandKind::Recover)),
+    }
+}
+
+fn prepare_start(
+    config: &Config,
+    node_data: Option<serde_json::Value>,
+) -> Result<PreparedStart, StartError> {
     let start = config.command.start.clone().unwrap_or_default();
     let members = start.members.iter().map(read_member).collect::<Result<Vec<_>, _>>()?;
     genesis::recovery_threshold(start.service_configuration.recovery_threshold, &members)?;
@@ -134,11 +163,10 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
     if members.is_empty() {
         return Err(StartError::NoMembers);
     }
-    let node_data = config.node_data_json_file.as_deref().map(read_json).transpose()?.flatten();
     let service_data = config.service_data_json_file.as_deref().map(read_json).transpose()?.flatten();
     require_fresh(&config.ledger.directory, &config.ledger.read_only_directories)
         .map_err(|error| not_fresh(config, &error))?;
-    Ok(Prepared { members, constitution, node_data, service_data })
+    Ok(PreparedStart { members, constitution, node_data, service_data })
 }
 
 /// The refusal in the words that operators' tools look for (node specification, section 4).
@@ -203,14 +231,17 @@ fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StartError> {
         .map_err(|e| StartError::Data { path: path.display().to_string(), reason: e.to_string() })
 }
 
-/// Starts a node.
+/// Starts a node; a joiner is started once the service trusts it.
 ///
 /// # Errors
 /// [`StartError`]; the process should end with its exit code.
-pub(crate) fn start(
+pub(crate) async fn start(
     config: &Config,
     prepared: Prepared,
     application: Application,
 ) -> Result<RunningService, StartError> {
-    new_service::start(config, prepared, application)
+    match prepared {
+        Prepared::Start(prepared) => new_service::start(config, *prepared, application),
+        Prepared::Join(prepared) => joining::start(config, prepared, application).await,
+    }
 }

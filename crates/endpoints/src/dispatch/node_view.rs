@@ -66,6 +66,12 @@ pub trait NodeView: Send + Sync {
     /// [`NotReplicated`] if it will not enter the ledger.
     fn replicate(&self, record: CommitRecord) -> Result<(), NotReplicated>;
 
+    /// A transaction that will be appended after this call; once it is committed, this node was primary when it was
+    /// called. Asks for a signature if none is on its way.
+    fn barrier(&self) -> TxId {
+        self.committed()
+    }
+
     /// The address, `host:port`, an interface's redirection to a role leads to; `None` if it is not known.
     fn redirect_address(&self, role: Role, interface: &InterfaceRules) -> Option<String>;
 

@@ -7,7 +7,7 @@ use crate::{
     http::{Method, Response},
 };
 use ccf_types::{Digest, TxId};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// The result of dispatching a request.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Pending {
     pub claims_digest: Digest,
     pub(crate) response: Response,
     pub(crate) callback: GlobalCommitCallback,
+    /// How long to wait at most, and what becomes of the response then.
+    pub(crate) patience: Option<(Duration, fn(&mut Response))>,
 }
 
 /// The fate of a transaction, given to a held-back response.
@@ -77,6 +79,22 @@ impl From<Decision> for TxStatus {
 }
 
 impl Pending {
+    /// How long to wait at most; none is for as long as it takes.
+    #[must_use]
+    pub fn patience(&self) -> Option<Duration> {
+        self.patience.map(|(patience, _)| patience)
+    }
+
+    /// The response to send when nothing was decided in time.
+    #[must_use]
+    pub fn expire(self) -> Response {
+        let mut response = self.response;
+        if let Some((_, expired)) = self.patience {
+            expired(&mut response);
+        }
+        response
+    }
+
     /// The response to send now.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! The steps of a request, in their observable order.
 
-use super::{CommitRecord, Handled, NodeView, Outcome, Pending, RequestEvent, Role};
+use super::{
+    CommitRecord, Handled, NodeView, Outcome, Pending, RequestEvent, Role,
+    guarantee::{self, Guarantee},
+};
 use crate::{
     authn::{AuthnInput, authenticate},
     context::EndpointContext,
@@ -147,7 +150,8 @@ impl Dispatcher {
         {
             return Ok(Attempt::Done(Outcome::Respond(refusal)));
         }
-        if let Some(outcome) = self.elsewhere(call, session, endpoint, role)? {
+        let guarantee = Guarantee::of(call.request, endpoint)?;
+        if let Some(outcome) = self.elsewhere(call, session, endpoint, role, guarantee)? {
             return Ok(Attempt::Done(outcome));
         }
 
@@ -183,7 +187,7 @@ impl Dispatcher {
             Err(_) => return Err(ErrorResponse::internal("The endpoint panicked.")),
         }
         let executed = Executed::of(context);
-        let outcome = self.conclude(executed, session)?;
+        let outcome = self.conclude(executed, session, guarantee)?;
         if call.frontend == Frontend::Gov {
             call.completed(endpoint, &outcome);
         }
@@ -197,10 +201,13 @@ impl Dispatcher {
         session: &mut Session,
         endpoint: &EndpointDefinition,
         role: Role,
+        guarantee: Guarantee,
     ) -> Result<Option<Outcome>, ErrorResponse> {
+        let linearizable = guarantee.linearizable && endpoint.forwarding != ForwardingRequired::Never;
         if session.origin() == Origin::Client && session.interface().redirects {
             let to = match (endpoint.redirection, role) {
                 (RedirectionStrategy::ToPrimary, Role::Backup) => Role::Primary,
+                (_, Role::Backup) if linearizable => Role::Primary,
                 (RedirectionStrategy::ToBackup, Role::Primary) => Role::Backup,
                 _ => return Ok(None),
             };
@@ -208,7 +215,7 @@ impl Dispatcher {
         }
         let forward = match endpoint.forwarding {
             ForwardingRequired::Always => true,
-            ForwardingRequired::Sometimes => session.forwarded,
+            ForwardingRequired::Sometimes => session.forwarded || linearizable,
             ForwardingRequired::Never => false,
         };
         if role == Role::Primary || !forward {
@@ -264,7 +271,12 @@ impl Dispatcher {
     }
 
     /// Commits what an execution wrote, if it is to be kept, and finishes the response.
-    fn conclude(&self, executed: Executed, session: &mut Session) -> Result<Attempt, ErrorResponse> {
+    fn conclude(
+        &self,
+        executed: Executed,
+        session: &mut Session,
+        guarantee: Guarantee,
+    ) -> Result<Attempt, ErrorResponse> {
         if let Some(lost) = self.check_consistency(session) {
             return Ok(Attempt::Done(lost));
         }
@@ -278,14 +290,14 @@ impl Dispatcher {
             let message = "The transaction writes more than the service accepts in one transaction.";
             return Err(ErrorResponse::new(ErrorCode::TransactionTooLarge, message));
         }
-        let tx_id = match tx.commit() {
+        let (tx_id, wrote) = match tx.commit() {
             Ok(committed) => {
-                let tx_id = committed.tx_id();
+                let (tx_id, wrote) = (committed.tx_id(), matches!(committed, Committed::Wrote(_)));
                 if let Committed::Wrote(written) = committed {
                     let record = CommitRecord { written, claims_digest };
                     self.node.replicate(record).map_err(|_| not_replicated())?;
                 }
-                tx_id
+                (tx_id, wrote)
             }
             Err(CommitError::Conflict) => return Ok(Attempt::Conflict),
             Err(CommitError::NotReplicated(_)) => return Err(not_replicated()),
@@ -304,10 +316,24 @@ impl Dispatcher {
                 }
             }
         }
-        Ok(Attempt::Done(match on_global_commit {
-            None => Outcome::Respond(response),
-            Some(callback) => Outcome::Pending(Pending { tx_id, claims_digest, response, callback }),
-        }))
+        let outcome = match on_global_commit {
+            Some(callback) => {
+                Outcome::Pending(Pending { tx_id, claims_digest, response, callback, patience: None })
+            }
+            None if wrote => match guarantee.wait_after_write() {
+                Some(patience) => {
+                    Outcome::Pending(guarantee::committed(tx_id, claims_digest, response, patience))
+                }
+                None => Outcome::Respond(response),
+            },
+            None => match guarantee.wait_after_read() {
+                Some(patience) => {
+                    Outcome::Pending(guarantee::confirmed(self.node.barrier(), response, patience))
+                }
+                None => Outcome::Respond(response),
+            },
+        };
+        Ok(Attempt::Done(outcome))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     session::OperatorFeature,
 };
 use schemars::JsonSchema;
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// An endpoint as declared.
 ///
@@ -29,6 +29,8 @@ pub struct EndpointDefinition {
     pub(crate) redirection: RedirectionStrategy,
     pub(crate) authn: Vec<Arc<dyn AuthnPolicy>>,
     pub(crate) operator_feature: Option<OperatorFeature>,
+    pub(crate) linearizable: bool,
+    pub(crate) wait_for_commit: Option<Duration>,
     pub(crate) handler: Handler,
     pub(crate) docs: Docs,
 }
@@ -80,6 +82,8 @@ impl EndpointDefinition {
             redirection,
             authn: Vec::new(),
             operator_feature: None,
+            linearizable: false,
+            wait_for_commit: None,
             handler: Arc::new(handler),
             docs: Docs::default(),
         };
@@ -148,6 +152,22 @@ impl EndpointDefinition {
     #[must_use]
     pub fn redirection(mut self, redirection: RedirectionStrategy) -> Self {
         self.redirection = redirection;
+        self
+    }
+
+    /// Reads see every write that was answered before, whoever answered it: the request is executed on the primary and
+    /// answered when a majority has confirmed that it still is. Off by default, as in CCF.
+    #[must_use]
+    pub fn linearizable(mut self) -> Self {
+        self.linearizable = true;
+        self
+    }
+
+    /// Answers to requests that wrote wait for the commit, at most so long; the header `x-ccf-commit-status` tells
+    /// whether it came.
+    #[must_use]
+    pub fn wait_for_commit(mut self, at_most: Duration) -> Self {
+        self.wait_for_commit = Some(at_most);
         self
     }
 

@@ -4,6 +4,7 @@
 mod authentication;
 mod builtin;
 mod common;
+mod guarantees;
 mod openapi;
 mod pipeline;
 mod properties;

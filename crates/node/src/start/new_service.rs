@@ -1,15 +1,23 @@
 //! Starting a new service on this node (node specification, section 8).
 
-use super::{Prepared, StartError, assembly::Assembly, running::RunningService};
+use super::{StartError, assembly::Assembly, running::RunningService};
 use crate::{
     application::Application, config::Config, identity::ServiceIdentity, node_facts::StartupState,
     output_files, platform, replication::Beginning, service_hooks::KnownService,
 };
 use ccf_crypto::cose::SignatureClaims;
-use ccf_governance::genesis::{self, Genesis, InitialConfiguration, OwnPlatform};
+use ccf_governance::genesis::{self, Genesis, InitialConfiguration, NewMember, OwnPlatform};
 use ccf_ledger::{merkle::MerkleTree, secrets::LedgerSecret};
 use ccf_types::{Digest, SeqNo, TxId, View};
 use std::sync::Arc;
+
+/// What was read and checked before anything is written or bound.
+pub(crate) struct PreparedStart {
+    pub(super) members: Vec<NewMember>,
+    pub(super) constitution: String,
+    pub(super) node_data: Option<serde_json::Value>,
+    pub(super) service_data: Option<serde_json::Value>,
+}
 
 /// Starts a new service.
 ///
@@ -17,7 +25,7 @@ use std::sync::Arc;
 /// [`StartError`]; the process should end with its exit code.
 pub(super) fn start(
     config: &Config,
-    prepared: Prepared,
+    prepared: PreparedStart,
     application: Application,
 ) -> Result<RunningService, StartError> {
     let assembly = Assembly::new(config, application, prepared.node_data)?;
