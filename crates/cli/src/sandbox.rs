@@ -119,7 +119,8 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
         Ok(()) => {}
         Err(_) if interrupt.is_set() => return stop(network),
         Err(reason) => {
-            let logs: Vec<String> = network.nodes.iter().map(|node| node.log_file.display().to_string()).collect();
+            let logs: Vec<String> =
+                network.nodes.iter().map(|node| node.log_file.display().to_string()).collect();
             return Err(format!("{reason}\nThe logs of the nodes: {}", logs.join(", ")));
         }
     }
@@ -156,13 +157,19 @@ fn bring_up(
             write(&certificate_file, &certificate)?;
             target = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
         }
-        network.wait(index, "the node to take part in the network", Some(&certificate_file), interrupt, |client| {
-            let reply = client.get("/node/state").map_err(|e| e.to_string())?;
-            match reply.json()["state"].as_str() {
-                Some("PartOfNetwork") => Ok(()),
-                _ => Err(reply.refusal()),
-            }
-        })?;
+        network.wait(
+            index,
+            "the node to take part in the network",
+            Some(&certificate_file),
+            interrupt,
+            |client| {
+                let reply = client.get("/node/state").map_err(|e| e.to_string())?;
+                match reply.json()["state"].as_str() {
+                    Some("PartOfNetwork") => Ok(()),
+                    _ => Err(reply.refusal()),
+                }
+            },
+        )?;
     }
     Ok(())
 }
@@ -183,7 +190,9 @@ fn open(
     let mut client = HttpClient::new(&address, &files, network.protocol).map_err(|e| e.to_string())?;
     let mut opening = Opening { client: &mut client, members: &people.members, interrupt };
     progress.set_message("Members acknowledge the service");
-    opening.activate_members().map_err(|e| network.first().and_then(|it| it.must_run()).err().unwrap_or(e))?;
+    opening
+        .activate_members()
+        .map_err(|e| network.first().and_then(|it| it.must_run()).err().unwrap_or(e))?;
     progress.set_message("Members propose, vote and open the service");
     let users = opening::set_users(&people.users);
     if !users.is_empty() {
@@ -393,7 +402,8 @@ fn serve(args: &SandboxArgs, network: &mut Network, interrupt: &Interrupt) -> Re
 
 fn stop(network: Network) -> Result<ExitCode, String> {
     announce("Stopping all CCF nodes...");
-    let ledger = network.nodes.first().map(|node| node.log_file.with_file_name("0.ledger")).unwrap_or_default();
+    let ledger =
+        network.nodes.first().map(|node| node.log_file.with_file_name("0.ledger")).unwrap_or_default();
     network.stop()?;
     announce("All CCF nodes stopped.");
     if ledger.is_dir() {

@@ -6,7 +6,7 @@ mod pool;
 mod response;
 mod version;
 
-use crate::bundle::EndpointProperties;
+use crate::bundle::{Consistency, EndpointProperties};
 use crate::console::Console;
 use crate::options::JsRuntimeOptions;
 use crate::tables::{BYTECODE, BYTECODE_VERSION, ENDPOINTS, INTERPRETER_FLUSH, MODULES, RUNTIME_OPTIONS};
@@ -18,6 +18,7 @@ use ccf_endpoints::{
 use ccf_kv::{State, Tx, UNIT};
 use ccf_types::{MapName, SeqNo, View};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use version::AppVersion;
 
 /// Serves the application that governance has installed. One per node, shared by all workers; give it to
@@ -210,6 +211,8 @@ impl JsApp {
                 let (version, options) = (version.clone(), options.clone());
                 let (mode, forwarding, redirection) =
                     (properties.mode, properties.forwarding_required, properties.redirection_strategy);
+                let linearizable = properties.consistency == Some(Consistency::Linearizable);
+                let wait = properties.wait_for_commit_ms.map(Duration::from_millis);
                 let handler = move |ctx: &mut ccf_endpoints::EndpointContext<'_>| {
                     version.execute(ctx, &properties, &options)
                 };
@@ -218,7 +221,11 @@ impl JsApp {
                     .forwarding(forwarding)
                     .redirection(redirection)
                     .authn(authn);
-                Arc::new(definition)
+                let definition = if linearizable { definition.linearizable() } else { definition };
+                Arc::new(match wait {
+                    Some(at_most) => definition.wait_for_commit(at_most),
+                    None => definition,
+                })
             });
         Entry { endpoint, operation }
     }

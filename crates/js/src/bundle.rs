@@ -6,7 +6,7 @@ mod properties;
 mod validate;
 
 pub use install::{ENGINE_VERSION, install, remove};
-pub use properties::{EndpointProperties, InterpreterReuse};
+pub use properties::{Consistency, EndpointProperties, InterpreterReuse};
 
 use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_DEPTH_MAX, BUNDLE_MODULES_MAX};
 use serde::{Deserialize, Serialize};

@@ -29,8 +29,8 @@ mod tables;
 pub use access::{Access, Permission};
 pub use app::{JsApp, JsMetrics};
 pub use bundle::{
-    Bundle, BundleError, BundleModule, ENGINE_VERSION, EndpointProperties, InterpreterReuse, Metadata,
-    install, remove,
+    Bundle, BundleError, BundleModule, Consistency, ENGINE_VERSION, EndpointProperties, InterpreterReuse,
+    Metadata, install, remove,
 };
 pub use console::{Console, Filter, Level, Sink, Tag};
 pub use engine::exception::ScriptError;

@@ -146,10 +146,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
     }
 }
 
-fn prepare_start(
-    config: &Config,
-    node_data: Option<serde_json::Value>,
-) -> Result<PreparedStart, StartError> {
+fn prepare_start(config: &Config, node_data: Option<serde_json::Value>) -> Result<PreparedStart, StartError> {
     let start = config.command.start.clone().unwrap_or_default();
     let members = start.members.iter().map(read_member).collect::<Result<Vec<_>, _>>()?;
     genesis::recovery_threshold(start.service_configuration.recovery_threshold, &members)?;

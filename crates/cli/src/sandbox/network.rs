@@ -119,7 +119,10 @@ impl Network {
             if let Err(reason) = process.must_run() {
                 last_words = Some(reason);
                 node.process = None;
-                announce(&format!("Node [{index}] has ended, log {}", super::shown(&node.log_file).display()));
+                announce(&format!(
+                    "Node [{index}] has ended, log {}",
+                    super::shown(&node.log_file).display()
+                ));
             }
         }
         match last_words {

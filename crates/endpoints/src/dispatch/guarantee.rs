@@ -70,7 +70,10 @@ impl Guarantee {
                 }
                 CONSISTENCY_HEADER if value == b"linearizable" => wanted.linearizable = true,
                 CONSISTENCY_HEADER => {
-                    return Err(invalid(format!("{CONSISTENCY_HEADER} must be 'linearizable', not '{}'.", text())));
+                    return Err(invalid(format!(
+                        "{CONSISTENCY_HEADER} must be 'linearizable', not '{}'.",
+                        text()
+                    )));
                 }
                 _ => {}
             }
@@ -94,13 +97,20 @@ fn invalid(message: String) -> ErrorResponse {
 }
 
 /// A response that waits until `tx_id`, which its request wrote, is committed.
-pub(super) fn committed(tx_id: TxId, claims_digest: Digest, response: Response, patience: Duration) -> Pending {
+pub(super) fn committed(
+    tx_id: TxId,
+    claims_digest: Digest,
+    response: Response,
+    patience: Duration,
+) -> Pending {
     let callback = Box::new(|response: &mut Response, notice: &super::CommitNotice| {
         match notice.decision {
             Decision::Committed => {
                 response.headers.set(COMMIT_STATUS_HEADER, "Committed");
             }
-            Decision::Invalid => *response = lost("The transaction was rolled back: another primary took over."),
+            Decision::Invalid => {
+                *response = lost("The transaction was rolled back: another primary took over.")
+            }
         }
         Ok(())
     });
@@ -121,7 +131,13 @@ pub(super) fn confirmed(barrier: TxId, response: Response, patience: Duration) -
     let expired = |response: &mut Response| {
         *response = lost("What was read could not be confirmed in time by a majority of the nodes.");
     };
-    Pending { tx_id: barrier, claims_digest: Digest::ZERO, response, callback, patience: Some((patience, expired)) }
+    Pending {
+        tx_id: barrier,
+        claims_digest: Digest::ZERO,
+        response,
+        callback,
+        patience: Some((patience, expired)),
+    }
 }
 
 fn lost(message: &str) -> Response {

@@ -2,7 +2,8 @@
 
 use crate::common::{headers, service};
 use ccf_endpoints::{
-    CommitNotice, Decision, EndpointDefinition, Method, Outcome, Pending, Request, Response, testing::TestService,
+    CommitNotice, Decision, EndpointDefinition, Method, Outcome, Pending, Request, Response,
+    testing::TestService,
 };
 use ccf_kv::TypedMap;
 use ccf_types::Digest;
@@ -73,7 +74,10 @@ fn a_write_waits_for_its_commit_if_asked_to() {
     assert_eq!(decide(outcome, Decision::Invalid).status, 503);
     let late = pending(ask(&mut service, Method::Post, "/app/slow", None)).expire();
     assert_eq!((late.status, status_header(&late).as_deref()), (200, Some("Pending")));
-    assert!(matches!(ask(&mut service, Method::Get, "/app/read", wait), Outcome::Respond(_)), "it wrote nothing");
+    assert!(
+        matches!(ask(&mut service, Method::Get, "/app/read", wait), Outcome::Respond(_)),
+        "it wrote nothing"
+    );
 }
 
 #[test]
@@ -81,8 +85,14 @@ fn a_linearizable_read_is_confirmed_or_refused() {
     let mut service = guaranteed();
     let header = Some(("x-ccf-consistency", "linearizable"));
     for (target, header) in [("/app/read", header), ("/app/newest", None)] {
-        assert_eq!(decide(pending(ask(&mut service, Method::Get, target, header)), Decision::Committed).status, 200);
-        assert_eq!(decide(pending(ask(&mut service, Method::Get, target, header)), Decision::Invalid).status, 503);
+        assert_eq!(
+            decide(pending(ask(&mut service, Method::Get, target, header)), Decision::Committed).status,
+            200
+        );
+        assert_eq!(
+            decide(pending(ask(&mut service, Method::Get, target, header)), Decision::Invalid).status,
+            503
+        );
         assert_eq!(pending(ask(&mut service, Method::Get, target, header)).expire().status, 503);
     }
     service.node.primary.store(false, Ordering::Relaxed);

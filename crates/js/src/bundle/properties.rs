@@ -29,9 +29,23 @@ pub struct EndpointProperties {
     /// Leaves the endpoint out of the OpenAPI document.
     #[serde(default)]
     pub openapi_hidden: Option<bool>,
+    /// `linearizable`: reads see every write that was answered before, whoever answered it. An addition of ours.
+    #[serde(default)]
+    pub consistency: Option<Consistency>,
+    /// Answers to requests that wrote wait for the commit, at most so many milliseconds. An addition of ours.
+    #[serde(default)]
+    pub wait_for_commit_ms: Option<u64>,
     /// Which interpreter serves the requests; none: a fresh one each time.
     #[serde(default)]
     pub interpreter_reuse: Option<InterpreterReuse>,
+}
+
+/// More consistency than usual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// Reads are executed on the primary and confirmed by a majority.
+    Linearizable,
 }
 
 /// `{"key": ".."}`: endpoints with the same key and access share interpreters.

@@ -2,7 +2,7 @@
 
 use super::{Bundle, BundleError, BundleModule};
 use crate::engine::module::is_module_name;
-use ccf_endpoints::{Method, PathTemplate};
+use ccf_endpoints::{Method, PathTemplate, WAIT_MS_MAX};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -57,6 +57,13 @@ fn check_properties(place: &str, properties: &Value, modules: &BTreeSet<&str>) -
     one_of(place, members, "mode", &["readwrite", "readonly", "historical"], true)?;
     one_of(place, members, "forwarding_required", &["sometimes", "always", "never"], true)?;
     one_of(place, members, "redirection_strategy", &["none", "to_primary", "to_backup"], false)?;
+    one_of(place, members, "consistency", &["linearizable"], false)?;
+    if let Some(wait) = members.get("wait_for_commit_ms")
+        && !wait.as_u64().is_some_and(|millis| (1..=WAIT_MS_MAX).contains(&millis))
+    {
+        let reason = format!("must be a number of milliseconds from 1 to {WAIT_MS_MAX}, not {wait}");
+        return Err(invalid(&format!("{place}.wait_for_commit_ms"), reason));
+    }
     check_policies(&format!("{place}.authn_policies"), members.get("authn_policies"))?;
     if let Some(openapi) = members.get("openapi").filter(|v| !v.is_null() && !v.is_object()) {
         return Err(invalid(&format!("{place}.openapi"), format!("must be an object, not {openapi}")));
