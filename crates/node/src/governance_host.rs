@@ -4,6 +4,7 @@ use crate::{
     node_facts::{NodeFacts, StartupState},
     node_view::RunningNode,
     service_hooks::KnownService,
+    snapshots::Snapshots,
 };
 use ccf_crypto::key::EcKeyPair;
 use ccf_governance::{
@@ -26,6 +27,8 @@ pub(crate) struct GovernanceHost {
     pub service: Arc<OnceLock<KnownService>>,
     /// All ledger secrets of this node.
     pub secrets: Arc<RwLock<LedgerSecrets>>,
+    /// Who takes snapshots.
+    pub snapshots: Arc<OnceLock<Arc<Snapshots>>>,
     /// How long a pending node that does not ask any more is kept, milliseconds; 0 is for ever.
     pub pending_node_timeout_ms: u64,
 }
@@ -59,8 +62,9 @@ impl NodeGovernance for GovernanceHost {
     }
 
     fn request_snapshot(&self, tx_id: TxId) {
-        // Snapshots are not produced yet; what a request does to the ledger, the end of a chunk, happens all the same.
-        self.node.inbox.request_chunk(tx_id.seqno);
+        if let Some(snapshots) = self.snapshots.get() {
+            snapshots.request(tx_id.seqno);
+        }
     }
 }
 

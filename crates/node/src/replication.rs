@@ -19,6 +19,7 @@ pub use log::LogParts;
 pub(crate) use log::reconfiguration_of;
 pub use signing::{NodeSigner, SigningError};
 
+use crate::snapshots::SnapshotPoint;
 use bytes::Bytes;
 use ccf_consensus::{
     BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Replica,
@@ -26,7 +27,7 @@ use ccf_consensus::{
 };
 use ccf_endpoints::Role;
 use ccf_kv::Reserved;
-use ccf_ledger::entry::Flags;
+use ccf_ledger::{entry::Flags, secrets::LedgerSecret};
 use ccf_types::{Digest, NodeId, SeqNo, TxId, View};
 use inbox::{Reorder, RootQuery, Taken};
 use log::NodeLog;
@@ -35,7 +36,7 @@ use policy::{Due, SignaturePolicy, Unsigned};
 use status::{ReplicationStatus, Term};
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tail::Payload;
 
@@ -147,8 +148,9 @@ pub struct Replicator {
     links: Box<dyn PeerLinks>,
     events: Box<dyn ReplicationEvents>,
     reorder: Reorder,
-    /// The position taken for a signature whose predecessors are not all here yet.
-    reserved: Option<Reserved>,
+    /// The position taken for a signature whose predecessors are not all here yet, and whether its state is to become a
+    /// snapshot.
+    reserved: Option<(Reserved, bool)>,
     /// Own entries in the log that consensus has not taken yet.
     fresh: Vec<LocalEntry>,
     outputs: Vec<Output>,
@@ -269,6 +271,9 @@ impl Replicator {
             let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
             self.last_tick += Duration::from_millis(elapsed_ms);
             self.step(Input::Tick(elapsed_ms));
+            let idle = self.log.last().seqno == self.log.last_signature();
+            let due = idle.then(|| self.log.snapshots.signature_due_at(self.log.last().seqno)).flatten();
+            self.signature_requested |= due.is_some_and(|due| due <= SystemTime::now());
         }
     }
 
@@ -305,7 +310,7 @@ impl Replicator {
 
     fn append_ready(&mut self) -> Result<(), SigningError> {
         loop {
-            if self.reserved.as_ref().is_some_and(|reserved| reserved.seqno() == self.reorder.next()) {
+            if self.reserved.as_ref().is_some_and(|(reserved, _)| reserved.seqno() == self.reorder.next()) {
                 self.sign()?;
             }
             let Some(entry) = self.reorder.pop() else {
@@ -342,8 +347,9 @@ impl Replicator {
     }
 
     fn reserve_signature(&mut self) -> Result<(), SigningError> {
-        match self.log.store.reserve(false) {
-            Ok(reserved) => self.reserved = Some(reserved),
+        let is_snapshot = self.log.snapshots.wants(self.log.store.version().next());
+        match self.log.store.reserve(is_snapshot) {
+            Ok(reserved) => self.reserved = Some((reserved, is_snapshot)),
             // Not primary any more: whoever is will sign.
             Err(_) => return Ok(()),
         }
@@ -352,12 +358,14 @@ impl Replicator {
 
     /// Builds the signature whose position is next and appends it.
     fn sign(&mut self) -> Result<(), SigningError> {
-        let Some(reserved) = self.reserved.take() else {
+        let Some((reserved, is_snapshot)) = self.reserved.take() else {
             return Ok(());
         };
         let tx_id = reserved.tx_id;
-        let flags = if self.log.chunks.ends_chunk(tx_id.seqno) { Flags::CHUNK_AFTER } else { Flags::NONE };
-        let entry = self.signer.signature_entry(
+        let ends_chunk = is_snapshot || self.log.chunks.ends_chunk(tx_id.seqno);
+        let flags = if ends_chunk { Flags::CHUNK_AFTER } else { Flags::NONE };
+        let secret = Arc::clone(&reserved.context).downcast::<LedgerSecret>().ok();
+        let (entry, state) = self.signer.signature_entry(
             &self.log.store,
             reserved,
             &self.log.tree,
@@ -365,11 +373,25 @@ impl Replicator {
             flags,
         )?;
         self.reorder.skip();
+        let leaf = entry.leaf;
         self.fresh.push(self.log.append_own(entry, flags, true));
+        if let (Some(state), Some(secret)) = (state, secret) {
+            let view_history = self.view_history_with(tx_id);
+            self.log.snapshots.taken(SnapshotPoint { state, leaf, view_history, secret });
+        }
         self.status.signed(tx_id.seqno);
         self.last_signed = Instant::now();
         self.signature_requested = false;
         Ok(())
+    }
+
+    /// Where views start, that of an own transaction included which consensus has not taken yet.
+    fn view_history_with(&self, tx_id: TxId) -> Vec<SeqNo> {
+        let mut history = self.replica.history().clone();
+        let first = self.fresh.first().map_or(tx_id.seqno, |first| first.tx_id.seqno);
+        // The log grows at its end, in its newest view.
+        let _ = history.update(first, tx_id.view);
+        history.starts().to_vec()
     }
 
     /// Tells consensus how far the disk has come: this node's own vote for a commit waits for it.

@@ -18,6 +18,7 @@ use crate::{
     interfaces::InterfaceError,
     join::JoinError,
     output_files::{self, FileProblem},
+    snapshots::StartupError,
 };
 use ccf_crypto::random::RandomError;
 use ccf_governance::{
@@ -25,7 +26,7 @@ use ccf_governance::{
     identity::{self, InvalidIdentity},
     tables::member::RecoveryRole as TableRole,
 };
-use ccf_kv::CommitError;
+use ccf_kv::{CommitError, KvError};
 use ccf_ledger::files::{FileError, require_fresh};
 use std::{io, path::Path};
 
@@ -79,6 +80,12 @@ pub(crate) enum StartError {
     /// The service does not take this node.
     #[error("{0}")]
     Join(#[from] JoinError),
+    /// A snapshot that was verified cannot be installed.
+    #[error("{0}")]
+    Snapshot(#[from] StartupError),
+    /// A table cannot be read.
+    #[error("{0}")]
+    Table(#[from] KvError),
     /// A command that this version does not have.
     #[error("Command type {0:?} is not available in this version")]
     NotAvailable(CommandKind),

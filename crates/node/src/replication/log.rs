@@ -6,6 +6,7 @@ use super::{
     received::Judge,
     tail::{Payload, Tail},
 };
+use crate::snapshots::Snapshots;
 use bytes::Bytes;
 use ccf_consensus::{EntryFacts, LocalEntry, Log, Reconfiguration, Rejected};
 use ccf_kv::{Action, Store};
@@ -44,6 +45,8 @@ pub struct LogParts {
     pub tree: MerkleTree,
     /// Size from which a chunk ends, bytes.
     pub chunk_bytes: u64,
+    /// Who takes snapshots.
+    pub snapshots: Arc<Snapshots>,
 }
 
 /// The log of this node.
@@ -52,6 +55,7 @@ pub(super) struct NodeLog {
     pub(super) tree: MerkleTree,
     pub(super) chunks: ChunkAccounting,
     pub(super) disk: Disk,
+    pub(super) snapshots: Arc<Snapshots>,
     secrets: Arc<RwLock<LedgerSecrets>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     public_only: Arc<AtomicBool>,
@@ -74,6 +78,7 @@ impl NodeLog {
             store: parts.store,
             tree: parts.tree,
             disk: parts.disk,
+            snapshots: parts.snapshots,
             secrets: parts.secrets,
             retired: parts.retired,
             public_only: parts.public_only,
@@ -220,6 +225,7 @@ impl Log for NodeLog {
         self.chunks.rollback(to.seqno);
         self.tail.truncate(to.seqno);
         self.disk.truncate(to);
+        self.snapshots.rollback(to.seqno);
         self.last = to;
         self.last_signature = self.last_signature.min(to.seqno);
     }

@@ -3,7 +3,7 @@
 
 use super::FinishedEntry;
 use ccf_crypto::{cose::SignatureClaims, key::EcKeyPair};
-use ccf_kv::{CommitError, Reserved, Store};
+use ccf_kv::{CommitError, Reserved, State, Store};
 use ccf_ledger::{
     entry::{DomainEncoder, EntryContext, Flags, SealError, seal},
     merkle::{MerkleError, MerkleTree},
@@ -52,7 +52,8 @@ pub enum SigningError {
 }
 
 impl NodeSigner {
-    /// Fills the reserved position, whose predecessors are all in `tree`, with signatures over its root.
+    /// Fills the reserved position, whose predecessors are all in `tree`, with signatures over its root. Answers also the
+    /// state after it, if it was reserved with that.
     ///
     /// # Errors
     /// [`SigningError`].
@@ -63,7 +64,7 @@ impl NodeSigner {
         tree: &MerkleTree,
         committed: SeqNo,
         flags: Flags,
-    ) -> Result<FinishedEntry, SigningError> {
+    ) -> Result<(FinishedEntry, Option<State>), SigningError> {
         let tx_id = reserved.tx_id;
         assert_eq!(tree.len(), tx_id.seqno.0, "a signature covers exactly the entries before it");
         let root = tree.root();
@@ -83,7 +84,7 @@ impl NodeSigner {
         for (map, value) in values.writes() {
             tx.raw(&map).put(UNIT_KEY.as_slice(), value);
         }
-        let (written, _) = store.fill(reserved, tx)?;
+        let (written, state) = store.fill(reserved, tx)?;
         let mut encoder = DomainEncoder::new();
         written.write_set.encode(&mut encoder);
         let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");

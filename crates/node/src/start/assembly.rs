@@ -24,6 +24,7 @@ use crate::{
     },
     request_handler::Requests,
     service_hooks::{self, Hooked, KnownService},
+    snapshots::{SnapshotHost, SnapshotSettings, Snapshots},
 };
 use ccf_consensus::Settings;
 use ccf_crypto::{
@@ -44,11 +45,14 @@ use ccf_ledger::{
     secrets::LedgerSecrets,
     signature::SigningMode,
 };
-use ccf_types::NodeId;
+use ccf_types::{NodeId, SeqNo};
 use parking_lot::{Mutex, RwLock};
 use std::{
     path::Path,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -78,6 +82,7 @@ pub(crate) struct Assembly<'a> {
     service: Arc<OnceLock<KnownService>>,
     endorsed_certificate: Arc<RwLock<String>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
+    snapshots: Arc<OnceLock<Arc<Snapshots>>>,
     failed: mpsc::UnboundedSender<String>,
     failures: mpsc::UnboundedReceiver<String>,
 }
@@ -149,11 +154,13 @@ impl<'a> Assembly<'a> {
         let endorsed_certificate = Arc::new(RwLock::new(String::new()));
         let secrets = Arc::new(RwLock::new(LedgerSecrets::default()));
         let retired = Arc::new(Mutex::new(Vec::new()));
+        let snapshots = Arc::new(OnceLock::new());
         let host = Arc::new(GovernanceHost {
             facts: Arc::clone(&facts),
             node: Arc::clone(&node),
             service: Arc::clone(&service),
             secrets: Arc::clone(&secrets),
+            snapshots: Arc::clone(&snapshots),
             pending_node_timeout_ms: millis(&config.pending_node_timeout),
         });
         let app_name = application.name;
@@ -217,6 +224,7 @@ impl<'a> Assembly<'a> {
             service,
             endorsed_certificate,
             retired,
+            snapshots,
             failed,
             failures,
         })
@@ -259,6 +267,12 @@ impl<'a> Assembly<'a> {
         // A node joins or starts once.
         let _ = self.service.set(service);
         let config = self.config;
+        let startup_seqno = SeqNo(self.facts.startup_seqno.load(Ordering::Acquire));
+        let settings = SnapshotSettings::new(&config.snapshots);
+        let host = Arc::clone(&self.node) as Arc<dyn SnapshotHost>;
+        let snapshots = Snapshots::start(settings, startup_seqno, &self.store, host)?;
+        // A node begins once.
+        let _ = self.snapshots.set(Arc::clone(&snapshots));
         let inbox = Arc::clone(&self.node.inbox);
         let progress = Arc::new(DiskProgress::default());
         let reports = DiskReports {
@@ -272,7 +286,7 @@ impl<'a> Assembly<'a> {
         let chores = Chores::start()?;
         let parts = ReplicatorParts {
             node_id: self.node_id.clone(),
-            settings: settings(config)?,
+            settings: timers(config)?,
             tick: config.tick_interval.duration(),
             inbox: Arc::clone(&inbox),
             status: Arc::clone(&self.node.status),
@@ -298,6 +312,7 @@ impl<'a> Assembly<'a> {
                 reader,
                 tree,
                 chunk_bytes: config.ledger.chunk_size.bytes(),
+                snapshots: Arc::clone(&snapshots),
             },
             progress,
             links: Box::new(Links(self.peers.clone())),
@@ -309,6 +324,7 @@ impl<'a> Assembly<'a> {
             inbox,
             server: self.server,
             peers: self.peers,
+            snapshots,
             replication: None,
             failed: self.failed,
             failures: self.failures,
@@ -322,7 +338,7 @@ fn millis(text: &TimeText) -> u64 {
 }
 
 /// Timers of consensus, with a random part that differs from node to node.
-fn settings(config: &Config) -> Result<Settings, StartError> {
+fn timers(config: &Config) -> Result<Settings, StartError> {
     Ok(Settings {
         message_timeout_ms: millis(&config.consensus.message_timeout),
         election_timeout_ms: millis(&config.consensus.election_timeout),

@@ -8,11 +8,16 @@ use crate::{
     node_facts::StartupState,
     replication::Beginning,
     service_hooks::KnownService,
+    snapshots::{StartupSnapshot, choose_startup_snapshot},
 };
-use ccf_consensus::BackupStart;
-use ccf_crypto::cose::SignatureClaims;
-use ccf_governance::join::message::{JoinRequest, JoinerInterfaces, LedgerSignMode};
-use ccf_ledger::merkle::MerkleTree;
+use ccf_consensus::{BackupStart, Configuration, Nodes, ViewHistory};
+use ccf_crypto::{cert::Certificate, cose::SignatureClaims};
+use ccf_governance::{
+    join::message::{JoinRequest, JoinerInterfaces, LedgerSignMode},
+    tables::{self, node::NodeStatus},
+};
+use ccf_kv::Store;
+use ccf_ledger::{merkle::MerkleTree, secrets::LedgerSecrets, snapshot::SnapshotTrust};
 use ccf_types::SeqNo;
 use std::sync::{Arc, atomic::Ordering};
 
@@ -33,6 +38,9 @@ pub(super) async fn start(
     application: Application,
 ) -> Result<RunningService, StartError> {
     let assembly = Assembly::new(config, application, prepared.node_data)?;
+    let snapshot = choose_snapshot(config, &prepared.service_certificate)?;
+    let startup_seqno = snapshot.as_ref().map_or(SeqNo::NONE, StartupSnapshot::seqno);
+    assembly.facts.startup_seqno.store(startup_seqno.0, Ordering::Release);
     assembly.announce()?;
     let settings = config.command.join.clone().unwrap_or_default();
     tracing::info!("Creating new node - join existing network at {}", settings.target_rpc_address);
@@ -48,15 +56,15 @@ pub(super) async fn start(
             .values()
             .next()
             .is_some_and(|first| first.app_protocol() == "HTTP2"),
-        request: request(&assembly),
+        request: request(&assembly, startup_seqno),
         retry_timeout: settings.retry_timeout.duration(),
         follow_redirect: settings.follow_redirect,
     };
     let joined = join(parameters, None).await?;
-    begin(assembly, joined)
+    begin(assembly, joined, snapshot.as_ref())
 }
 
-fn request(assembly: &Assembly<'_>) -> JoinRequest {
+fn request(assembly: &Assembly<'_>, startup_seqno: SeqNo) -> JoinRequest {
     let row = &assembly.row;
     JoinRequest {
         certificate_signing_request: row.certificate_signing_request.clone(),
@@ -70,12 +78,16 @@ fn request(assembly: &Assembly<'_>) -> JoinRequest {
         public_encryption_key: row.encryption_pub_key.clone(),
         quote_info: row.quote_info.clone(),
         sealing_recovery_data: None,
-        startup_seqno: Some(SeqNo::NONE),
+        startup_seqno: Some(startup_seqno),
     }
 }
 
 /// The service trusts this node: it takes part from now on.
-fn begin(mut assembly: Assembly<'_>, joined: Joined) -> Result<RunningService, StartError> {
+fn begin(
+    mut assembly: Assembly<'_>,
+    joined: Joined,
+    snapshot: Option<&StartupSnapshot>,
+) -> Result<RunningService, StartError> {
     let (store, app_name) = (assembly.store.clone(), assembly.app_name);
     if let Some(secret) = joined.ledger_secrets.latest() {
         store.set_context(Arc::clone(secret));
@@ -83,7 +95,14 @@ fn begin(mut assembly: Assembly<'_>, joined: Joined) -> Result<RunningService, S
     *assembly.secrets.write() = joined.ledger_secrets;
     assembly.public_only.store(joined.public_only, Ordering::Release);
     let recovery_start = joined.public_only.then_some(joined.last_recovered_signed_seqno);
-    assembly.writer.init(SeqNo::NONE, recovery_start)?;
+    let (start, tree) = match snapshot {
+        None => (BackupStart::default(), MerkleTree::new()),
+        Some(snapshot) => {
+            let secrets = (!joined.public_only).then(|| assembly.secrets.read().clone());
+            install(&store, snapshot, secrets.as_ref())?
+        }
+    };
+    assembly.writer.init(start.seqno, recovery_start)?;
     let known = KnownService {
         key: Arc::new(joined.service_key),
         certificate: joined.service_certificate,
@@ -93,9 +112,8 @@ fn begin(mut assembly: Assembly<'_>, joined: Joined) -> Result<RunningService, S
         },
         last_recovered_signed: joined.last_recovered_signed_seqno,
     };
-    let start = Beginning::Backup(BackupStart::default());
     let (mut running, replicator) =
-        assembly.begin(known, joined.endorsed_certificate, MerkleTree::new(), start)?;
+        assembly.begin(known, joined.endorsed_certificate, tree, Beginning::Backup(start))?;
     let (state, domains) = match joined.public_only {
         true => (StartupState::PartOfPublicNetwork, "public only"),
         false => (StartupState::PartOfNetwork, "all domains"),
@@ -105,4 +123,42 @@ fn begin(mut assembly: Assembly<'_>, joined: Joined) -> Result<RunningService, S
     tracing::info!("Node has now joined the network as node {}: {domains}", running.facts.node_id);
     tracing::info!("Created new node {} running the application {app_name}", running.facts.node_id);
     Ok(running)
+}
+
+/// The newest snapshot on this machine that the service vouches for.
+fn choose_snapshot(config: &Config, service_certificate: &str) -> Result<Option<StartupSnapshot>, StartError> {
+    let service = Certificate::from_pem(service_certificate).map_err(crate::identity::IdentityError::from)?;
+    let read_only = config.snapshots.read_only_directory.as_deref();
+    let trust = SnapshotTrust::Service(&service);
+    Ok(choose_startup_snapshot(&config.snapshots.directory, read_only, trust)?)
+}
+
+/// Makes the snapshot this node's state, and answers where replication goes on.
+fn install(
+    store: &Store,
+    snapshot: &StartupSnapshot,
+    secrets: Option<&LedgerSecrets>,
+) -> Result<(BackupStart, MerkleTree), StartError> {
+    let installed = snapshot.install(store, secrets)?;
+    let starts = crate::snapshots::view_history(&installed.view_history, installed.last);
+    let start = BackupStart {
+        seqno: installed.last.seqno,
+        view: installed.last.view,
+        history: ViewHistory::from_starts(starts),
+        configuration: configuration(store)?,
+    };
+    tracing::info!("The state of transaction {} was installed from {}", installed.last, snapshot.path().display());
+    Ok((start, installed.tree))
+}
+
+/// The trusted nodes of a state, as of the last write to their table.
+fn configuration(store: &Store) -> Result<Option<Configuration>, StartError> {
+    let Some(seqno) = store.state().map(tables::NODES.name()).map(|map| map.version()) else { return Ok(None) };
+    let mut nodes = Nodes::new();
+    for (id, row) in store.begin().ro(&tables::NODES).entries()? {
+        if row.status == NodeStatus::Trusted {
+            nodes.insert(id, row.node_to_node_interface.published().into());
+        }
+    }
+    Ok(Some(Configuration { seqno, nodes }))
 }

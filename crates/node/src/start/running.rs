@@ -9,6 +9,7 @@ use crate::{
     replication::{
         DiskProgress, Inbox, PeerLinks, PeerMessage, ReplicationEvents, Replicator, disk::DiskEvents,
     },
+    snapshots::Snapshots,
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
@@ -30,6 +31,7 @@ pub(crate) struct RunningService {
     pub(super) inbox: Arc<Inbox>,
     pub(super) server: ServerHandle,
     pub(super) peers: PeerNetwork,
+    pub(super) snapshots: Arc<Snapshots>,
     pub(super) replication: Option<JoinHandle<()>>,
     pub(super) failed: mpsc::UnboundedSender<String>,
     pub(super) failures: mpsc::UnboundedReceiver<String>,
@@ -76,6 +78,7 @@ impl RunningService {
             let _ = replication.join();
         }
         self.peers.stop();
+        self.snapshots.stop();
     }
 }
 
