@@ -20,7 +20,6 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// [`InvalidTemplate`] if a path of ours is no template: a mistake that tests catch.
-#[cfg_attr(not(test), expect(dead_code, reason = "called at start as soon as nodes can join"))]
 pub(crate) fn install(
     registry: &mut Registry,
     host: &Arc<dyn NodeMembership>,

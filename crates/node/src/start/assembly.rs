@@ -35,6 +35,7 @@ use ccf_crypto::{
 use ccf_endpoints::{Dispatcher, Frontend, Registry, openapi::ApiInfo};
 use ccf_governance::{
     Governance,
+    join::NodeMembership,
     tables::node::{NodeInfo, NodeStatus, QuoteInfo},
 };
 use ccf_js::GovernanceScripts;
@@ -173,14 +174,17 @@ impl<'a> Assembly<'a> {
             description: "Members, proposals, and the state they govern.".to_owned(),
             version: "4.6.1".to_owned(),
         });
+        let membership = Arc::clone(&host) as Arc<dyn NodeMembership>;
         let governance = Arc::new(Governance::new(host, GovernanceScripts::new(script_console())));
         governance.install(&mut gov).map_err(|e| internal(e.to_string()))?;
         let directories = node_endpoints::FileDirectories {
             ledger: config.ledger.directory.clone(),
             snapshots: config.snapshots.directory.clone(),
         };
-        let node_api =
+        let mut node_api =
             node_endpoints::registry(&facts, &node, &directories).map_err(|e| internal(e.to_string()))?;
+        node_endpoints::membership::install(&mut node_api, &membership)
+            .map_err(|e| internal(e.to_string()))?;
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&node) as _, app, gov, node_api);
         let rules = bound.take_rules();
         let requests = Arc::new(Requests::new(dispatcher, Arc::clone(&node), rules, forwarder, config));

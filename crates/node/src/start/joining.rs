@@ -126,7 +126,10 @@ fn begin(
 }
 
 /// The newest snapshot on this machine that the service vouches for.
-fn choose_snapshot(config: &Config, service_certificate: &str) -> Result<Option<StartupSnapshot>, StartError> {
+fn choose_snapshot(
+    config: &Config,
+    service_certificate: &str,
+) -> Result<Option<StartupSnapshot>, StartError> {
     let service = Certificate::from_pem(service_certificate).map_err(crate::identity::IdentityError::from)?;
     let read_only = config.snapshots.read_only_directory.as_deref();
     let trust = SnapshotTrust::Service(&service);
@@ -147,13 +150,19 @@ fn install(
         history: ViewHistory::from_starts(starts),
         configuration: configuration(store)?,
     };
-    tracing::info!("The state of transaction {} was installed from {}", installed.last, snapshot.path().display());
+    tracing::info!(
+        "The state of transaction {} was installed from {}",
+        installed.last,
+        snapshot.path().display()
+    );
     Ok((start, installed.tree))
 }
 
 /// The trusted nodes of a state, as of the last write to their table.
 fn configuration(store: &Store) -> Result<Option<Configuration>, StartError> {
-    let Some(seqno) = store.state().map(tables::NODES.name()).map(|map| map.version()) else { return Ok(None) };
+    let Some(seqno) = store.state().map(tables::NODES.name()).map(|map| map.version()) else {
+        return Ok(None);
+    };
     let mut nodes = Nodes::new();
     for (id, row) in store.begin().ro(&tables::NODES).entries()? {
         if row.status == NodeStatus::Trusted {
