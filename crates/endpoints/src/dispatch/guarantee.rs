@@ -109,7 +109,7 @@ pub(super) fn committed(
                 response.headers.set(COMMIT_STATUS_HEADER, "Committed");
             }
             Decision::Invalid => {
-                *response = lost("The transaction was rolled back: another primary took over.")
+                *response = lost("The transaction was rolled back: another primary took over.");
             }
         }
         Ok(())

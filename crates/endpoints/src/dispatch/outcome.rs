@@ -33,6 +33,9 @@ pub enum Outcome {
     Pending(Pending),
 }
 
+/// Makes of a response what is sent when nothing was decided in time.
+pub(crate) type Expire = fn(&mut Response);
+
 /// A response held back until the fate of its transaction is known.
 pub struct Pending {
     /// The transaction to wait for.
@@ -42,7 +45,7 @@ pub struct Pending {
     pub(crate) response: Response,
     pub(crate) callback: GlobalCommitCallback,
     /// How long to wait at most, and what becomes of the response then.
-    pub(crate) patience: Option<(Duration, fn(&mut Response))>,
+    pub(crate) patience: Option<(Duration, Expire)>,
 }
 
 /// The fate of a transaction, given to a held-back response.

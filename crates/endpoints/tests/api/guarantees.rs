@@ -57,7 +57,7 @@ fn pending(outcome: Outcome) -> Pending {
 }
 
 fn status_header(response: &Response) -> Option<String> {
-    response.headers.get("x-ccf-commit-status").map(|value| value.to_text())
+    response.headers.get("x-ccf-commit-status").map(ccf_endpoints::HeaderValue::to_text)
 }
 
 #[test]
