@@ -22,7 +22,7 @@ pub use directory::{ChunkPath, list_chunks, require_fresh};
 pub use name::{ChunkName, SnapshotName};
 pub use reader::{EntryRange, LedgerReader};
 pub use snapshot_directory::{SnapshotPath, ignore_snapshot, list_snapshots, newest_snapshot};
-pub use snapshot_writer::{SnapshotWriter, UnnamedSnapshot, delete_unfinished_snapshots};
+pub use snapshot_writer::{SnapshotWriter, UNFINISHED, UnnamedSnapshot, delete_unfinished_snapshots};
 pub use writer::{LedgerWriter, Notice};
 
 use ccf_types::SeqNo;

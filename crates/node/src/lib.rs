@@ -7,6 +7,7 @@
 mod application;
 pub mod command_line;
 pub mod config;
+pub mod files_cleanup;
 mod forwarding;
 mod governance_host;
 pub mod http;

@@ -7,12 +7,14 @@
 //! signature is committed the state is written to a file, its digest is recorded in an ordinary transaction, and when
 //! that is under a committed signature the file gets its receipt and its name.
 
+mod fetch;
 mod hooks;
 mod host;
 mod producer;
 mod schedule;
 mod startup;
 
+pub use fetch::{FetchError, FetchSettings, SnapshotFetcher, fetch_snapshot};
 pub use schedule::{Scheduled, SnapshotLimits, SnapshotSchedule};
 pub use startup::{Installed, StartupError, StartupSnapshot, choose_startup_snapshot};
 

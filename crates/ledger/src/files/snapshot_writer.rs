@@ -27,8 +27,8 @@ use crate::{
     snapshot::{SnapshotHead, padding},
 };
 
-/// Suffix of a snapshot that is being written.
-const UNFINISHED: &str = ".unfinished";
+/// Suffix of a snapshot that is being written: such a file is never read, and deleted at the next start.
+pub const UNFINISHED: &str = ".unfinished";
 
 /// A snapshot on its way to a file: [`map`](Self::map) for each map, public ones first, each followed by its entries with
 /// [`entry`](Self::entry); then [`finish`](Self::finish). Dropped before, the file is deleted.

@@ -12,7 +12,10 @@ use ccf_ledger::{
     tables,
 };
 use ccf_types::{MapName, SeqNo, TxId};
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A snapshot that was verified, in memory.
 #[derive(Debug)]
@@ -143,6 +146,12 @@ impl StartupSnapshot {
     #[must_use]
     pub fn seqno(&self) -> SeqNo {
         self.path.name.seqno
+    }
+
+    /// The same in a file that was renamed.
+    pub(super) fn moved_to(mut self, path: PathBuf) -> Self {
+        self.path.path = path;
+        self
     }
 
     /// The file.

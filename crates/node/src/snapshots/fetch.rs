@@ -1,0 +1,210 @@
+//! Fetching a snapshot from a peer in ranges (node specification, section 10).
+//!
+//! The peer need not be trusted: what it sends goes to a file under a name that nobody reads, and gets its own only when its
+//! receipt holds for the service.
+
+mod answer;
+mod client;
+
+use self::{
+    answer::{Part, Place},
+    client::PeerClient,
+};
+use super::{StartupSnapshot, startup::StartupError};
+use ccf_crypto::cert::Certificate;
+use ccf_ledger::{
+    files::{SnapshotName, SnapshotPath, UNFINISHED},
+    snapshot::SnapshotTrust,
+};
+use ccf_types::SeqNo;
+use std::{
+    fs::{self, File},
+    future::Future,
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    pin::Pin,
+    time::Duration,
+};
+
+/// Bytes asked for at once.
+const PART_BYTES: u64 = 4 << 20;
+
+/// Redirections followed for one snapshot.
+const REDIRECTIONS_MAX: usize = 20;
+
+/// How to fetch.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// The main directory of snapshots, where the file goes.
+    pub directory: PathBuf,
+    /// PEM of the service certificate: for TLS, and for the receipt.
+    pub service_certificate: String,
+    /// How often it is tried.
+    pub attempts: u64,
+    /// Pause between two attempts.
+    pub retry_interval: Duration,
+    /// A larger file is not fetched.
+    pub bytes_max: u64,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The peer cannot be reached, is no node of the service, or broke off.
+    #[error("{0}")]
+    Connection(String),
+    /// The peer answered something else than was asked for.
+    #[error("{0}")]
+    Answer(String),
+    /// The file is larger than allowed.
+    #[error("Failed writing received data to disk/application: the snapshot of {0} bytes is larger than {1}")]
+    TooLarge(u64, u64),
+    /// The disk.
+    #[error("Failed writing received data to disk/application: {0}")]
+    Disk(#[from] io::Error),
+    /// What was sent is no snapshot of the service.
+    #[error(transparent)]
+    Snapshot(#[from] StartupError),
+}
+
+/// Fetches snapshots and keeps the last one: what a joining node that starts from too old a state does.
+#[derive(Debug)]
+pub struct SnapshotFetcher {
+    settings: FetchSettings,
+    fetched: Option<StartupSnapshot>,
+}
+
+impl SnapshotFetcher {
+    /// Nothing fetched yet.
+    #[must_use]
+    pub fn new(settings: FetchSettings) -> Self {
+        Self { settings, fetched: None }
+    }
+
+    /// The last snapshot that was fetched.
+    #[must_use]
+    pub fn into_fetched(self) -> Option<StartupSnapshot> {
+        self.fetched
+    }
+}
+
+impl crate::join::SnapshotSource for SnapshotFetcher {
+    fn fetch<'a>(&'a mut self, target: &'a str) -> Pin<Box<dyn Future<Output = Option<SeqNo>> + Send + 'a>> {
+        Box::pin(async move {
+            let snapshot = fetch_snapshot(target, SeqNo::NONE, &self.settings).await?;
+            let seqno = snapshot.seqno();
+            self.fetched = Some(snapshot);
+            Some(seqno)
+        })
+    }
+}
+
+/// Fetches the newest snapshot of the service, not older than `since`, from `target` (`host:port`) or where that leads,
+/// into the directory. Tries as often as configured; what goes wrong is logged.
+pub async fn fetch_snapshot(target: &str, since: SeqNo, settings: &FetchSettings) -> Option<StartupSnapshot> {
+    for attempt in 1..=settings.attempts {
+        if attempt > 1 {
+            tokio::time::sleep(settings.retry_interval).await;
+        }
+        tracing::info!("Fetching snapshot from {target} (attempt {attempt}/{})", settings.attempts);
+        match fetch_once(target, since, settings).await {
+            Ok(Some(snapshot)) => return Some(snapshot),
+            Ok(None) => tracing::info!("Peer has no suitable snapshot"),
+            Err(error) => tracing::error!("Error during snapshot fetch: {error}"),
+        }
+    }
+    tracing::info!("Exceeded maximum snapshot fetch retries ({}), giving up", settings.attempts);
+    None
+}
+
+async fn fetch_once(
+    target: &str,
+    since: SeqNo,
+    settings: &FetchSettings,
+) -> Result<Option<StartupSnapshot>, FetchError> {
+    let certificate = Certificate::from_pem(&settings.service_certificate)
+        .map_err(|error| FetchError::Connection(format!("the service certificate: {error}")))?;
+    let mut client = PeerClient::new(&certificate).map_err(FetchError::Connection)?;
+    let query = if since == SeqNo::NONE { String::new() } else { format!("?since={since}") };
+    let start = Place { address: target.to_owned(), path: format!("/node/snapshot{query}") };
+    let Some((place, first)) = first_part(&mut client, start).await? else { return Ok(None) };
+    let name = place.file_name().ok_or_else(|| {
+        FetchError::Answer(format!("{} does not end with the name of a snapshot", place.path))
+    })?;
+    if first.total > settings.bytes_max {
+        return Err(FetchError::TooLarge(first.total, settings.bytes_max));
+    }
+    let download = Download::create(&settings.directory, name)?;
+    let mut at = download.add(0, &first)?;
+    while at < first.total {
+        let range = (at, (at + PART_BYTES).min(first.total) - 1);
+        let answer = client.get(&place, range).await.map_err(FetchError::Connection)?;
+        let part = answer.part(at).map_err(FetchError::Answer)?;
+        if part.total != first.total {
+            return Err(FetchError::Answer("the snapshot changed its size while it was fetched".to_owned()));
+        }
+        at = download.add(at, &part)?;
+    }
+    download.finish(first.total, SnapshotTrust::Service(&certificate)).map(Some)
+}
+
+/// Follows redirections to a file and gets its first part; none if there is no snapshot.
+async fn first_part(client: &mut PeerClient, mut place: Place) -> Result<Option<(Place, Part)>, FetchError> {
+    for _ in 0..=REDIRECTIONS_MAX {
+        let answer = client.get(&place, (0, PART_BYTES - 1)).await.map_err(FetchError::Connection)?;
+        match answer.status {
+            206 => {
+                let part = answer.part(0).map_err(FetchError::Answer)?;
+                return Ok(Some((place, part)));
+            }
+            404 => return Ok(None),
+            308 => place = answer.location().map_err(FetchError::Answer)?,
+            other => return Err(FetchError::Answer(format!("{} answered {other}", place.address))),
+        }
+    }
+    Err(FetchError::Answer(format!("more than {REDIRECTIONS_MAX} redirections")))
+}
+
+/// A file that grows; deleted unless finished.
+struct Download {
+    file: File,
+    unfinished: PathBuf,
+    target: SnapshotPath,
+    done: bool,
+}
+
+impl Download {
+    fn create(directory: &Path, name: SnapshotName) -> io::Result<Download> {
+        let unfinished = directory.join(format!("{name}{UNFINISHED}"));
+        let file = File::create(&unfinished)?;
+        let target = SnapshotPath { name, path: directory.join(name.to_string()), bytes: 0 };
+        Ok(Download { file, unfinished, target, done: false })
+    }
+
+    /// Writes a part at its place; answers where the next one begins.
+    fn add(&self, at: u64, part: &Part) -> io::Result<u64> {
+        self.file.write_all_at(&part.bytes, at)?;
+        Ok(at + part.bytes.len() as u64)
+    }
+
+    fn finish(mut self, bytes: u64, trust: SnapshotTrust<'_>) -> Result<StartupSnapshot, FetchError> {
+        self.file.sync_all()?;
+        self.target.bytes = bytes;
+        let unnamed = SnapshotPath { path: self.unfinished.clone(), ..self.target.clone() };
+        let snapshot = StartupSnapshot::load(unnamed, trust)?;
+        fs::rename(&self.unfinished, &self.target.path)?;
+        self.done = true;
+        Ok(snapshot.moved_to(self.target.path.clone()))
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if !self.done {
+            // The next start deletes it if this does not.
+            let _ = fs::remove_file(&self.unfinished);
+        }
+    }
+}
