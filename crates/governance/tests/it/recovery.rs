@@ -19,8 +19,8 @@ use ccf_governance::{
     Governance, NodeGovernance, NodePhase,
     genesis::OwnPlatform,
     recovery::{
-        RecoveredService, RecoveryGenesisError, SecretChainError, SecretLinks, SecretsForNode, close,
-        create_recovered_service, secrets_for_node,
+        RecoveredService, RecoveryGenesisError, SecretChainError, SecretLinks, SecretsForNode, after_close,
+        close, create_recovered_service, last_signature, secrets_for_node,
     },
     service,
     tables::{
@@ -213,6 +213,10 @@ impl Recovering {
     fn new(ledger: &Ledger) -> Recovering {
         let Replayed { store, links } = Replayed::new(ledger, |_, _| {});
         let last_signed = ledger.last();
+        let last = last_signature(&store.begin()).unwrap().unwrap();
+        assert_eq!((last.tx_id, last.is_cose_only), (last_signed, false));
+        let from_state = SecretLinks::begin_with(&store.begin()).unwrap();
+        assert!(!from_state.is_empty());
         store.compact(last_signed.seqno);
         let service_key = EcKeyPair::generate(Curve::P384).unwrap();
         let name = Name::parse("CN=CCF Service").unwrap();
@@ -464,6 +468,10 @@ fn from_the_public_ledger_to_the_private_state_of_real_services() {
         links.observe(closed_at, link);
         let current = node.secrets.lock().unwrap()[0].clone();
         let chain = links.restore(current.danger_raw()).unwrap();
+        let link = recovering.tx().ro(&tables::HISTORICAL_LEDGER_SECRET).get().unwrap().unwrap();
+        let linked = after_close(&current, &link, closed_at).unwrap();
+        assert_eq!((linked.from(), linked.previous_stored_at()), (created, Some(closed_at)));
+        assert!(after_close(&linked, &link, closed_at.next()).is_none(), "only once");
         let froms = |secrets: &LedgerSecrets| secrets.iter().map(|s| s.from()).collect::<Vec<_>>();
         assert_eq!(froms(&chain), [froms(&secrets), vec![created]].concat(), "{name}");
         assert_eq!(chain.latest().unwrap().previous_stored_at(), Some(closed_at));
