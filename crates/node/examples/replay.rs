@@ -69,7 +69,7 @@ fn snapshot(service: &mut TestService, keys: u64) {
             let key = number.wrapping_mul(0x9e37_79b9) % keys;
             let began = Instant::now();
             let tx = service.store.begin();
-            tx.raw(&map).put(&key.to_le_bytes(), b"twenty other letters");
+            tx.raw(&map).put(key.to_le_bytes().as_slice(), b"twenty other letters".as_slice());
             let written = tx.commit().expect("no conflict");
             longest = longest.max(began.elapsed());
             drop(written);
