@@ -14,7 +14,7 @@
 //! final. Frames must reach the peer in the order in which they were handed out; any of them may be lost.
 //!
 //! Beyond the reference: an exchange that does not end is begun anew after [`INITIATION_GAP`](crate::limits::INITIATION_GAP) also
-//! when the final, or an answer to a rollover, was lost; an init is answered once, and always with a fresh key, so that no
+//! when the final, or an answer to a rollover, was lost; an init is looked at once, and answered with a fresh key, so that no
 //! replay brings an old key back.
 
 mod exchange;
@@ -45,7 +45,7 @@ pub struct Channel {
     /// The newest consensus message that found no key (quirk Q14).
     waiting_consensus: Option<(Vec<u8>, Vec<Bytes>)>,
     waiting_forwarded: VecDeque<(Header, Vec<u8>)>,
-    /// Starts of the shares of inits that were answered, newest last.
+    /// Starts of the shares of the peer's inits, newest last.
     seen: VecDeque<[u8; 16]>,
     last_activity: Duration,
 }

@@ -38,6 +38,10 @@ pub const TARGETS: &[Target] = &[
     ("ledger_signature", ledger_signature),
     ("ledger_snapshot", ledger_snapshot),
     ("merkle_tree", merkle_tree),
+    ("peer_channel", peer_channel),
+    ("peer_forwarded", peer_forwarded),
+    ("peer_frames", peer_frames),
+    ("peer_handshake", peer_handshake),
     ("response_head", response_head),
     ("sandbox_examples", sandbox_examples),
 ];
@@ -182,6 +186,26 @@ pub fn ledger_snapshot(data: &[u8]) {
 /// The Merkle tree of a signature transaction.
 pub fn merkle_tree(data: &[u8]) {
     let _ = TreeBlob::parse(data);
+}
+
+/// What may happen to the frames between two nodes: each byte sends, delivers, loses, replays or waits.
+pub fn peer_channel(data: &[u8]) {
+    ccf_node::peers::fuzzing::channel(data);
+}
+
+/// A forwarded request or answer.
+pub fn peer_forwarded(data: &[u8]) {
+    ccf_node::peers::fuzzing::forwarded(data);
+}
+
+/// A stream from another node; however it is cut, the same frames come out.
+pub fn peer_frames(data: &[u8]) {
+    ccf_node::peers::fuzzing::frames(data);
+}
+
+/// A message of the key exchange between nodes.
+pub fn peer_handshake(data: &[u8]) {
+    ccf_node::peers::fuzzing::handshake(data);
 }
 
 /// A response, as the load generator reads it.

@@ -33,6 +33,12 @@ use std::{
     time::Duration,
 };
 
+/// Entrances for fuzz targets; no part of the API.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use ccf_channels::fuzzing::{channel, forwarded, frames, handshake};
+}
+
 /// What the transport needs from the configuration.
 #[derive(Clone, Debug)]
 pub struct PeerSettings {

@@ -45,7 +45,10 @@ impl Channel {
         } else if used >= self.message_limit {
             self.send = None;
             self.receive = None;
-            self.initiate(now, out);
+            // If this side has begun already, its exchange may still end well.
+            if !matches!(self.phase, Phase::Initiated { .. }) {
+                self.initiate(now, out);
+            }
         }
     }
 
@@ -90,17 +93,21 @@ impl Channel {
         salt: &[u8],
         out: &mut Vec<OutgoingFrame>,
     ) -> Result<(), Refusal> {
-        // Both began: the exchange of the higher id goes on (quirk Q2).
-        if matches!(self.phase, Phase::Initiated { .. }) && *self.identity.id() > self.peer {
-            // It may have been lost, and this node may have nothing more to send.
-            self.renew_stalled(now, out);
-            return Err(Refusal::NotAwaited);
-        }
         let mark = mark(share);
         if self.seen.contains(&mark) {
             return Err(Refusal::Replayed);
         }
         let peer_key = self.check(certificate_pem, share.bytes(), signature)?;
+        if self.seen.len() == SEEN_INITIATIONS_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(mark);
+        // Both began: the exchange of the higher id goes on (quirk Q2).
+        if matches!(self.phase, Phase::Initiated { .. }) && *self.identity.id() > self.peer {
+            // Its init may have been lost, and this node may have nothing more to send.
+            self.renew_stalled(now, out);
+            return Err(Refusal::NotAwaited);
+        }
 
         // Always a fresh key: answering twice with one would give the same keys twice, and with them the same nonces.
         let key = EphemeralKey::generate(CURVE).map_err(|_| Refusal::Local)?;
@@ -115,10 +122,6 @@ impl Channel {
         if !self.push_handshake(&response, out) {
             return Err(Refusal::Local);
         }
-        if self.seen.len() == SEEN_INITIATIONS_MAX {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(mark);
         self.send = Some(send);
         self.phase =
             Phase::WaitingForFinal { share: own_share, peer_key, receive, retry_at: now + INITIATION_GAP };
