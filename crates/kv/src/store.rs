@@ -235,6 +235,13 @@ impl Store {
         actions
     }
 
+    /// Replaces all private maps by those of `other`, which knows them as of this store's last position: the end of a
+    /// recovery. No uncommitted transaction may have written to a private map.
+    pub fn adopt_private(&self, other: &State) {
+        let replaced = self.change(|current| current.adopt_private(other));
+        drop(replaced); // outside the lock
+    }
+
     pub(crate) fn commit(&self, tx: Tx) -> Result<Committed, CommitError> {
         let Tx { sets, epoch, snapshot, .. } = tx;
         let read = snapshot.get().map(|snapshot| snapshot.state.tx_id);

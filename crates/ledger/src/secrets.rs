@@ -155,6 +155,15 @@ impl LedgerSecrets {
         }
     }
 
+    /// The secret before the one that applies from `from` was stored by the entry at `stored_at`. Answers the secret that
+    /// now says so.
+    pub fn link(&mut self, from: SeqNo, stored_at: SeqNo) -> Option<Arc<LedgerSecret>> {
+        let at = self.secrets.binary_search_by_key(&from, |secret| secret.from).ok()?;
+        let linked = self.secrets.get_mut(at)?;
+        *linked = Arc::new(LedgerSecret::new(linked.danger_raw(), from, Some(stored_at)));
+        Some(Arc::clone(linked))
+    }
+
     /// Drops the secrets that apply from after `seqno`, save the initial ones and the last one left.
     pub fn rollback(&mut self, seqno: SeqNo) {
         let keep = seqno.max(self.initial_up_to);
@@ -219,6 +228,16 @@ mod tests {
         one.add(Arc::new(secret(1, 50))).expect("new");
         one.rollback(SeqNo(3));
         assert_eq!(one.iter().count(), 1, "the last one stays");
+    }
+
+    #[test]
+    fn a_link_changes_one_secret_only() {
+        let mut secrets = LedgerSecrets::new([secret(1, 1), secret(2, 10)]).expect("distinct");
+        let linked = secrets.link(SeqNo(10), SeqNo(14)).expect("known");
+        assert_eq!(linked.previous_stored_at(), Some(SeqNo(14)));
+        let stored: Vec<_> = secrets.iter().map(|secret| secret.previous_stored_at()).collect();
+        assert_eq!(stored, [None, Some(SeqNo(14))]);
+        assert!(secrets.link(SeqNo(11), SeqNo(14)).is_none());
     }
 
     #[test]

@@ -10,11 +10,12 @@ use ccf_crypto::key::EcKeyPair;
 use ccf_governance::{
     NodeGovernance, NodePhase,
     join::{NodeMembership, message::CoseSignaturesConfig},
+    recovery::SecretLinks,
 };
 use ccf_kv::Tx;
 use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
 use ccf_types::{Digest, NodeId, SeqNo, TxId};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::{Arc, OnceLock, atomic::Ordering};
 
 /// Answers governance from the running node.
@@ -27,6 +28,8 @@ pub(crate) struct GovernanceHost {
     pub service: Arc<OnceLock<KnownService>>,
     /// All ledger secrets of this node.
     pub secrets: Arc<RwLock<LedgerSecrets>>,
+    /// The links between ledger secrets seen in the ledger.
+    pub links: Arc<Mutex<SecretLinks>>,
     /// Who takes snapshots.
     pub snapshots: Arc<OnceLock<Arc<Snapshots>>>,
     /// How long a pending node that does not ask any more is kept, milliseconds; 0 is for ever.
@@ -59,6 +62,10 @@ impl NodeGovernance for GovernanceHost {
 
     fn request_chunk(&self, tx_id: TxId) {
         self.node.inbox.request_chunk(tx_id.seqno);
+    }
+
+    fn secret_links(&self) -> SecretLinks {
+        self.links.lock().clone()
     }
 
     fn request_snapshot(&self, tx_id: TxId) {

@@ -21,6 +21,7 @@ mod node_view;
 pub mod output_files;
 pub mod peers;
 pub mod platform;
+mod private_recovery;
 mod redirections;
 pub mod replay;
 pub mod replication;

@@ -69,6 +69,9 @@ pub(crate) struct NodeFacts {
     pub self_signed_certificate: RwLock<String>,
     /// Seqno of the snapshot with which the node began; 0 without one.
     pub startup_seqno: AtomicU64,
+    /// While the private ledger is read: its last entry to read, and the last one read.
+    pub recovery_target: AtomicU64,
+    pub recovered: AtomicU64,
     /// The HTTP server, once it runs.
     pub server: OnceLock<ServerHandle>,
     state: AtomicU8,
@@ -94,6 +97,8 @@ impl NodeFacts {
             node_data,
             self_signed_certificate: RwLock::new(self_signed_certificate),
             startup_seqno: AtomicU64::new(0),
+            recovery_target: AtomicU64::new(0),
+            recovered: AtomicU64::new(0),
             server: OnceLock::new(),
             state: AtomicU8::new(0),
             stop_notice: AtomicBool::new(false),

@@ -73,11 +73,19 @@ impl RunningNode {
     /// # Panics
     /// If the entry cannot be built: its place in the ledger could never be filled, so the node must stop.
     pub(crate) fn enqueue(&self, written: Written, claims_digest: Digest) {
+        self.enqueue_with(written, claims_digest, Flags::NONE);
+    }
+
+    /// As [`enqueue`](Self::enqueue), with flags in the header of the entry.
+    ///
+    /// # Panics
+    /// If the entry cannot be built.
+    pub(crate) fn enqueue_with(&self, written: Written, claims_digest: Digest, flags: Flags) {
         thread_local!(static ENCODER: RefCell<DomainEncoder> = RefCell::new(DomainEncoder::new()));
         let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
         let sealed = ENCODER.with_borrow_mut(|encoder| {
             written.write_set.encode(encoder);
-            let context = EntryContext { tx_id: written.tx_id, flags: Flags::NONE, claims_digest, secret };
+            let context = EntryContext { tx_id: written.tx_id, flags, claims_digest, secret };
             seal(encoder, &context)
         });
         let sealed = match sealed {
@@ -90,6 +98,7 @@ impl RunningNode {
             bytes: sealed.bytes.into(),
             leaf: sealed.leaf,
             reconfiguration: reconfiguration_of(written.actions),
+            flags,
         });
     }
 

@@ -14,7 +14,7 @@ mod signing;
 pub mod status;
 mod tail;
 
-pub use inbox::{Inbox, PeerMessage};
+pub use inbox::{Adoption, Inbox, PeerMessage};
 pub use log::LogParts;
 pub(crate) use log::reconfiguration_of;
 pub use signing::{NodeSigner, SigningError};
@@ -54,6 +54,8 @@ pub struct FinishedEntry {
     pub leaf: Digest,
     /// What it does to the set of nodes.
     pub reconfiguration: Option<Reconfiguration>,
+    /// The flags of its header.
+    pub flags: Flags,
 }
 
 /// How far the disk has come; written by the disk thread, read by the replicator.
@@ -254,8 +256,15 @@ impl Replicator {
             self.reserve_signature()?;
         }
         self.replicate();
+        if let Some(adoption) = taken.adoption.take() {
+            let adopted = self.log.adopt_private(&adoption, self.replica.committed());
+            (adoption.done)(adopted);
+        }
         self.log.flush();
         self.note_disk();
+        if std::mem::take(&mut taken.finish_recovery) {
+            self.log.disk.finish_recovery();
+        }
         self.root_queries.append(&mut taken.root_queries);
         self.answer_root_queries();
         for query in taken.status_queries.drain(..) {
@@ -316,7 +325,7 @@ impl Replicator {
             let Some(entry) = self.reorder.pop() else {
                 return Ok(());
             };
-            self.fresh.push(self.log.append_own(entry, Flags::NONE, false));
+            self.fresh.push(self.log.append_own(entry, false));
         }
     }
 
@@ -374,7 +383,7 @@ impl Replicator {
         )?;
         self.reorder.skip();
         let leaf = entry.leaf;
-        self.fresh.push(self.log.append_own(entry, flags, true));
+        self.fresh.push(self.log.append_own(entry, true));
         if let (Some(state), Some(secret)) = (state, secret) {
             let view_history = self.view_history_with(tx_id);
             self.log.snapshots.taken(SnapshotPoint { state, leaf, view_history, secret });

@@ -1,25 +1,31 @@
 //! What this node does when governance tables change for good (governance specification, section 8.4).
 
 use crate::{
-    http::Authority, interfaces::ServerHandle, node_facts::NodeFacts, node_view::RunningNode,
+    http::Authority,
+    interfaces::ServerHandle,
+    node_facts::{NodeFacts, StartupState},
+    node_view::RunningNode,
     peers::PeerNetwork,
+    private_recovery::PrivateRecovery,
 };
 use ccf_consensus::{NodeChange, Reconfiguration};
 use ccf_crypto::{
-    Zeroizing,
     cert::{Certificate, renew_self_signed},
     cose::SignatureClaims,
     key::{EcKeyPair, RsaKeyPair},
 };
 use ccf_endpoints::{Frontend, NodeView};
-use ccf_governance::tables::{
-    self,
-    node::{NodeInfo, NodeStatus},
-    secrets::EncryptedSecrets,
-    service::{ServiceInfo, ServiceStatus},
+use ccf_governance::{
+    recovery::{SecretLinks, SecretsForNode, secrets_for_node},
+    tables::{
+        self,
+        node::{NodeInfo, NodeStatus},
+        secrets::HistoricalSecret,
+        service::{ServiceInfo, ServiceStatus},
+    },
 };
 use ccf_kv::{HookContext, MapWrites, Store, UNIT};
-use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
+use ccf_ledger::secrets::LedgerSecrets;
 use ccf_types::{NodeId, SeqNo};
 use parking_lot::{Mutex, RwLock};
 use std::sync::{Arc, OnceLock};
@@ -57,6 +63,10 @@ pub(crate) struct Hooked {
     pub endorsed_certificate: Arc<RwLock<String>>,
     /// All ledger secrets of this node.
     pub secrets: Arc<RwLock<LedgerSecrets>>,
+    /// The links between ledger secrets seen in the ledger.
+    pub links: Arc<Mutex<SecretLinks>>,
+    /// Reads the private ledger once the secrets of the time before a recovery are known.
+    pub private_recovery: Arc<OnceLock<Arc<PrivateRecovery>>>,
     /// Nodes whose `retired_committed` was committed, for consensus to forget.
     pub retired: Arc<Mutex<Vec<NodeId>>>,
 }
@@ -87,11 +97,27 @@ pub(crate) fn install(store: &Store, hooked: &Arc<Hooked>) {
         tables::ENCRYPTED_LEDGER_SECRETS.name(),
         Arc::new(move |context, writes| rekey.install_secret(context, writes)),
     );
+    let restored = Arc::clone(hooked);
+    store.on_global(
+        tables::ENCRYPTED_LEDGER_SECRETS.name(),
+        Arc::new(move |seqno, writes| restored.secrets_restored(seqno, writes)),
+    );
+    let chain = Arc::clone(hooked);
+    store.on_local(
+        tables::HISTORICAL_LEDGER_SECRET.name(),
+        Arc::new(move |context, writes| chain.note_link(context, writes)),
+    );
     store.on_local(tables::NODES.name(), Arc::new(reconfigure));
     let retirement = Arc::clone(hooked);
     store.on_global(tables::NODES.name(), Arc::new(move |_, writes| retirement.note_retired(writes)));
     let service = Arc::clone(hooked);
     store.on_global(tables::SERVICE_INFO.name(), Arc::new(move |_, writes| service.service_changed(writes)));
+}
+
+/// A secret of the ledger is not what it must be: going on would write what nobody can read.
+fn stop_on_secret(seqno: SeqNo, error: &dyn std::fmt::Display) -> ! {
+    tracing::error!("The ledger secret written at {seqno} cannot be used: {error}. Exiting.");
+    std::process::abort();
 }
 
 /// Tells consensus what a transaction does to the set of nodes (consensus specification, section 8).
@@ -141,43 +167,56 @@ impl Hooked {
 
     /// A rekey sends every node the new ledger secret: it applies from the next transaction on.
     fn install_secret(&self, context: &mut HookContext<'_>, writes: &MapWrites) {
-        let Some(Some(value)) = writes.get(&UNIT) else {
-            return;
-        };
-        let seqno = context.tx_id().seqno;
-        match self.own_secret(value) {
-            Ok(Some(raw)) => {
-                let secret = Arc::new(LedgerSecret::new(&raw, seqno.next(), Some(seqno)));
-                if let Err(error) = self.secrets.write().add(Arc::clone(&secret)) {
-                    tracing::error!(
-                        "The ledger secret written at {seqno} contradicts a known one: {error}. Exiting."
-                    );
-                    std::process::abort();
-                }
-                context.set_context(secret);
+        if let SecretsForNode::Rekeyed(secret) = self.own_secrets(context.tx_id().seqno, writes) {
+            if let Err(error) = self.secrets.write().add(Arc::clone(&secret)) {
+                stop_on_secret(context.tx_id().seqno, &error);
             }
-            Ok(None) => {}
-            Err(reason) => {
-                // Going on would encrypt with a secret that nobody else uses.
-                tracing::error!(
-                    "The ledger secret sent to this node at {seqno} cannot be used: {reason}. Exiting."
-                );
-                std::process::abort();
-            }
+            context.set_context(secret);
         }
     }
 
-    /// The new secret for this node in a value of the table; none if it has only secrets of the past.
-    fn own_secret(&self, value: &[u8]) -> Result<Option<Zeroizing<[u8; 32]>>, String> {
-        let secrets: EncryptedSecrets = serde_json::from_slice(value).map_err(|e| e.to_string())?;
-        let newest = secrets.get(&self.facts.node_id).and_then(|own| own.last());
-        let Some(newest) = newest.filter(|secret| secret.version.is_none()) else {
-            return Ok(None);
+    /// The members have restored the secrets of the time before a recovery.
+    fn secrets_restored(&self, seqno: SeqNo, writes: &MapWrites) {
+        if self.facts.state() != StartupState::PartOfPublicNetwork {
+            return;
+        }
+        if let SecretsForNode::Restored(restored) = self.own_secrets(seqno, writes)
+            && let Some(recovery) = self.private_recovery.get()
+        {
+            PrivateRecovery::begin(recovery, restored, seqno);
+        }
+    }
+
+    /// What the writes on the table of secrets hold for this node.
+    fn own_secrets(&self, seqno: SeqNo, writes: &MapWrites) -> SecretsForNode {
+        let Some(Some(value)) = writes.get(&UNIT) else {
+            return SecretsForNode::Nothing;
         };
-        let raw =
-            self.encryption_key.oaep_decrypt(&[], &newest.encrypted_secret.0).map_err(|e| e.to_string())?;
-        let raw: [u8; 32] = raw.as_slice().try_into().map_err(|_| "not 32 bytes".to_owned())?;
-        Ok(Some(Zeroizing::new(raw)))
+        match secrets_for_node(value, seqno, &self.facts.node_id, &self.encryption_key) {
+            Ok(secrets) => secrets,
+            // Going on would encrypt with a secret that nobody else uses.
+            Err(error) => stop_on_secret(seqno, &error),
+        }
+    }
+
+    /// A ledger secret was stored under its successor.
+    fn note_link(&self, context: &mut HookContext<'_>, writes: &MapWrites) {
+        let Some(Some(value)) = writes.get(&UNIT) else { return };
+        let seqno = context.tx_id().seqno;
+        let link: HistoricalSecret = match serde_json::from_slice(value) {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::error!("The stored ledger secret written at {seqno} cannot be read: {error}");
+                return;
+            }
+        };
+        // The end of a recovery stores the last secret of the time before.
+        if let (Some(from), Some(_)) = (link.next_version, &link.previous_ledger_secret)
+            && let Some(linked) = self.secrets.write().link(from, seqno)
+        {
+            context.set_context(linked);
+        }
+        self.links.lock().observe(seqno, link);
     }
 
     /// The service has endorsed this node for good.
@@ -235,6 +274,8 @@ impl Hooked {
             self.service.get().is_some_and(|own| certificate.spki_der() == own.key.public_key().spki_der())
         });
         if ours && info.status == ServiceStatus::Open && !self.node.is_open(Frontend::App) {
+            // Chunks that were marked as those of a recovery become ordinary ones.
+            self.node.inbox.finish_recovery();
             tracing::info!("The service is open: the application serves its users");
             self.node.frontends.open(Frontend::App);
         }

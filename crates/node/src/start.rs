@@ -4,12 +4,14 @@
 mod assembly;
 mod joining;
 mod new_service;
+mod recovering;
 mod running;
 
 pub(crate) use running::RunningService;
 
 use joining::PreparedJoin;
 use new_service::PreparedStart;
+use recovering::PreparedRecovery;
 
 use crate::{
     application::Application,
@@ -23,6 +25,7 @@ use crate::{
 use ccf_crypto::random::RandomError;
 use ccf_governance::{
     genesis::{self, GenesisError, NewMember},
+    recovery::RecoveryGenesisError,
     identity::{self, InvalidIdentity},
     tables::member::RecoveryRole as TableRole,
 };
@@ -86,9 +89,15 @@ pub(crate) enum StartError {
     /// A table cannot be read.
     #[error("{0}")]
     Table(#[from] KvError),
-    /// A command that this version does not have.
-    #[error("Command type {0:?} is not available in this version")]
-    NotAvailable(CommandKind),
+    /// The certificate of the service to recover.
+    #[error("Recovery requires a previous service identity certificate; cannot open '{0}'")]
+    NoPreviousIdentity(String),
+    /// The ledger cannot be recovered.
+    #[error("the ledger cannot be recovered: {0}")]
+    Unrecoverable(String),
+    /// The transaction that creates the recovered service.
+    #[error("{0}")]
+    RecoveryGenesis(#[from] RecoveryGenesisError),
     /// Messages between nodes.
     #[error("messages between nodes: {0}")]
     Peers(String),
@@ -132,6 +141,8 @@ pub(crate) enum Prepared {
     Start(Box<PreparedStart>),
     /// For one more node.
     Join(PreparedJoin),
+    /// For a service from its ledger.
+    Recover(PreparedRecovery),
 }
 
 /// Reads the files the configuration names and checks what must hold before the node touches anything.
@@ -149,7 +160,7 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
             let service_certificate = output_files::read_text(&config.command.service_certificate_file)?;
             Ok(Prepared::Join(PreparedJoin { node_data, service_certificate }))
         }
-        CommandKind::Recover => Err(StartError::NotAvailable(CommandKind::Recover)),
+        CommandKind::Recover => Ok(Prepared::Recover(recovering::prepare(config, node_data)?)),
     }
 }
 
@@ -247,5 +258,6 @@ pub(crate) async fn start(
     match prepared {
         Prepared::Start(prepared) => new_service::start(config, *prepared, application),
         Prepared::Join(prepared) => joining::start(config, prepared, application).await,
+        Prepared::Recover(prepared) => recovering::start(config, prepared, application),
     }
 }

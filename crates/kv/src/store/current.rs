@@ -202,6 +202,13 @@ impl Current {
         (actions, (replaced, std::mem::take(&mut self.log)))
     }
 
+    pub(crate) fn adopt_private(&mut self, other: &State) -> State {
+        let mut joined = self.state.with_private_maps_of(other);
+        joined.stamp += 1;
+        self.void_reads();
+        std::mem::replace(&mut self.state, joined)
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             state: self.state.clone(),

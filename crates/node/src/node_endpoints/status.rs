@@ -111,13 +111,15 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         EndpointDefinition::read_only(Method::Get, "/state", move |ctx| {
             // Reading the version of the store gives the answer its transaction ID.
             let _ = ctx.tx.read_tx_id();
+            let reading = state.facts.state() == StartupState::ReadingPrivateLedger;
+            let progress = |seqno: &std::sync::atomic::AtomicU64| reading.then(|| seqno.load(Ordering::Acquire));
             let answer = State {
                 node_id: state.facts.node_id.clone(),
                 state: state.facts.state(),
                 last_signed_seqno: state.node.status.last_signed().0,
                 startup_seqno: state.facts.startup_seqno.load(Ordering::Acquire),
-                recovery_target_seqno: None,
-                last_recovered_seqno: None,
+                recovery_target_seqno: progress(&state.facts.recovery_target),
+                last_recovered_seqno: progress(&state.facts.recovered),
                 stop_notice: state.facts.stop_notice(),
             };
             respond(ctx, answer)

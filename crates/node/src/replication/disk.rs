@@ -18,6 +18,8 @@ enum Command {
     Truncate(TxId),
     /// Everything up to here is committed: complete files are renamed.
     Commit(SeqNo),
+    /// Files of a recovery become ordinary ones.
+    FinishRecovery,
 }
 
 /// What the disk thread reports, from its own thread.
@@ -111,6 +113,11 @@ impl Disk {
         self.queue.push(Command::Commit(seqno));
     }
 
+    /// Files of a recovery become ordinary ones.
+    pub fn finish_recovery(&self) {
+        self.queue.push(Command::FinishRecovery);
+    }
+
     /// Waits until everything is written.
     pub fn finish(mut self) {
         self.queue.close();
@@ -146,6 +153,7 @@ fn perform(writer: &mut LedgerWriter, command: Command, events: &dyn DiskEvents)
             events.written(to, false);
         }
         Command::Commit(seqno) => writer.commit(seqno)?,
+        Command::FinishRecovery => writer.finish_recovery()?,
     }
     Ok(())
 }

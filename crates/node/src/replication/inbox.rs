@@ -8,6 +8,7 @@
 use super::FinishedEntry;
 use bytes::Bytes;
 use ccf_consensus::Status;
+use ccf_kv::Store;
 use ccf_types::{Digest, NodeId, SeqNo};
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
@@ -44,6 +45,8 @@ struct State {
     status_queries: Vec<Sender<Status>>,
     nominate_successor: bool,
     sign: bool,
+    finish_recovery: bool,
+    adoption: Option<Adoption>,
     woken: bool,
     stopped: bool,
     sleep: Sleep,
@@ -93,9 +96,35 @@ pub(super) struct Taken {
     pub(super) status_queries: Vec<Sender<Status>>,
     pub(super) nominate_successor: bool,
     pub(super) sign: bool,
+    pub(super) finish_recovery: bool,
+    pub(super) adoption: Option<Adoption>,
+}
+
+/// The private state, read up to a committed entry, for the replicator to make its own.
+pub struct Adoption {
+    /// The private state as of `last`.
+    pub private: Store,
+    /// The last entry in it.
+    pub last: SeqNo,
+    /// Called on the replicator's thread when the private state is part of the node's, or with why it is not.
+    pub done: Box<dyn FnOnce(Result<(), String>) + Send>,
 }
 
 impl Inbox {
+    /// The private ledger was read: its state becomes part of the node's.
+    pub fn adopt(&self, adoption: Adoption) {
+        let mut state = self.state.lock();
+        state.adoption = Some(adoption);
+        self.notify(&mut state);
+    }
+
+    /// The recovered service is open for good: chunks marked as those of a recovery become ordinary ones.
+    pub fn finish_recovery(&self) {
+        let mut state = self.state.lock();
+        state.finish_recovery = true;
+        self.notify(&mut state);
+    }
+
     /// A message of a peer.
     pub fn receive(&self, message: PeerMessage) {
         let mut state = self.state.lock();
@@ -218,6 +247,8 @@ impl Inbox {
         taken.status_queries.append(&mut state.status_queries);
         taken.nominate_successor |= std::mem::take(&mut state.nominate_successor);
         taken.sign |= std::mem::take(&mut state.sign);
+        taken.finish_recovery |= std::mem::take(&mut state.finish_recovery);
+        taken.adoption = state.adoption.take();
         state.message_bytes = 0;
         state.stopped
     }
@@ -290,6 +321,7 @@ impl Reorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ccf_ledger::entry::Flags;
     use ccf_types::{Digest, TxId};
     use std::sync::Arc;
 
@@ -299,6 +331,7 @@ mod tests {
             bytes: Bytes::new(),
             leaf: Digest::ZERO,
             reconfiguration: None,
+            flags: Flags::NONE,
         }
     }
 

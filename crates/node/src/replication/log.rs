@@ -1,7 +1,7 @@
 //! The log behind this node's replica: store, Merkle tree, chunk ends and ledger files, changed together.
 
 use super::{
-    FinishedEntry,
+    Adoption, FinishedEntry,
     disk::Disk,
     received::Judge,
     tail::{Payload, Tail},
@@ -9,7 +9,8 @@ use super::{
 use crate::snapshots::Snapshots;
 use bytes::Bytes;
 use ccf_consensus::{EntryFacts, LocalEntry, Log, Reconfiguration, Rejected};
-use ccf_kv::{Action, Store};
+use ccf_governance::recovery::SecretLinks;
+use ccf_kv::{Action, Store, WriteSet};
 use ccf_ledger::{
     chunks::ChunkAccounting,
     entry::{Entry, EntryHeader, Flags, HEADER_BYTES},
@@ -27,6 +28,9 @@ use std::sync::{
 /// Leaves kept below the commit, so that the root at a transaction read a moment ago can still be told.
 const LEAVES_KEPT: u64 = 4096;
 
+/// Bytes of entries read at once when the log is applied again.
+const READ_AGAIN_BYTES: u64 = 1 << 20;
+
 /// What the log shares with the rest of the node.
 pub struct LogParts {
     /// The store whose transactions are logged.
@@ -35,6 +39,8 @@ pub struct LogParts {
     pub secrets: Arc<RwLock<LedgerSecrets>>,
     /// Nodes whose `retired_committed` was committed; filled by a hook of the store.
     pub retired: Arc<Mutex<Vec<NodeId>>>,
+    /// The links between ledger secrets seen in the log.
+    pub links: Arc<Mutex<SecretLinks>>,
     /// While it holds only public domains are read: the service recovers.
     pub public_only: Arc<AtomicBool>,
     /// The ledger files.
@@ -57,6 +63,7 @@ pub(super) struct NodeLog {
     pub(super) disk: Disk,
     pub(super) snapshots: Arc<Snapshots>,
     secrets: Arc<RwLock<LedgerSecrets>>,
+    links: Arc<Mutex<SecretLinks>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     public_only: Arc<AtomicBool>,
     tail: Tail,
@@ -80,6 +87,7 @@ impl NodeLog {
             disk: parts.disk,
             snapshots: parts.snapshots,
             secrets: parts.secrets,
+            links: parts.links,
             retired: parts.retired,
             public_only: parts.public_only,
             judge: Judge::default(),
@@ -101,13 +109,13 @@ impl NodeLog {
     }
 
     /// Adds an entry written here.
-    pub(super) fn append_own(&mut self, entry: FinishedEntry, flags: Flags, committable: bool) -> LocalEntry {
+    pub(super) fn append_own(&mut self, entry: FinishedEntry, committable: bool) -> LocalEntry {
         let local = LocalEntry {
             tx_id: entry.tx_id,
             facts: EntryFacts { committable, reconfiguration: entry.reconfiguration },
             size: u32::try_from(entry.bytes.len()).unwrap_or(u32::MAX),
         };
-        self.append(entry.tx_id, entry.bytes, entry.leaf, flags, committable);
+        self.append(entry.tx_id, entry.bytes, entry.leaf, entry.flags, committable);
         local
     }
 
@@ -161,6 +169,47 @@ impl NodeLog {
     /// Drops transactions of the store that are not in the log.
     pub(super) fn drop_unlogged(&self, view: View) {
         rollback_store(&self.store, self.last, view);
+    }
+
+    /// Makes the private state of `adoption` the node's own. What was logged after it is read again, with its private
+    /// part; what is not committed is first undone, so that a later rollback undoes all of it.
+    ///
+    /// # Errors
+    /// What is wrong with an entry: the node cannot go on.
+    pub(super) fn adopt_private(&mut self, adoption: &Adoption, committed: TxId) -> Result<(), String> {
+        let last = self.last;
+        self.apply_again(&adoption.private, adoption.last, committed.seqno)?;
+        if self.primary {
+            // What a primary of a service that is not open writes itself is public.
+            self.store.adopt_private(&adoption.private.state());
+        } else {
+            rollback_store(&self.store, committed, last.view);
+            self.store.adopt_private(&adoption.private.state());
+            self.apply_again(&self.store, committed.seqno, last.seqno)?;
+        }
+        self.public_only.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// Applies the entries `after + 1 ..= up_to` of the log, in full, to a store that has those before.
+    fn apply_again(&self, store: &Store, after: SeqNo, up_to: SeqNo) -> Result<(), String> {
+        let mut next = after.next();
+        while next <= up_to {
+            let end = self.tail.last_fitting(next, up_to, READ_AGAIN_BYTES);
+            let payload = self.payload(next, end).ok_or("entries of the ledger are missing")?;
+            let mut bytes = &payload.bytes[..];
+            while !bytes.is_empty() {
+                let len = self.entry_len(bytes).filter(|len| *len <= bytes.len()).ok_or("a broken entry")?;
+                let (entry, rest) = bytes.split_at(len);
+                bytes = rest;
+                let entry = Entry::parse(entry).map_err(|e| e.to_string())?;
+                let private = entry.decrypt(&self.secrets.read()).map_err(|e| e.to_string())?;
+                let writes = WriteSet::decode(&entry, Some(&private)).map_err(|e| e.to_string())?;
+                store.apply(entry.tx_id(), writes).map_err(|e| e.to_string())?;
+            }
+            next = end.next();
+        }
+        Ok(())
     }
 
     /// The entries of a message.
@@ -219,6 +268,7 @@ impl Log for NodeLog {
         tracing::info!("Transactions after {to} are rolled back");
         self.flush();
         self.secrets.write().rollback(to.seqno);
+        self.links.lock().rollback(to.seqno);
         if let Err(error) = self.tree.retract(to.seqno.0) {
             stop_on_divergence(&error);
         }

@@ -91,7 +91,7 @@ impl NodeSigner {
         let context = EntryContext { tx_id, flags, claims_digest: Digest::ZERO, secret };
         let sealed = seal(&mut encoder, &context)?;
         let entry =
-            FinishedEntry { tx_id, bytes: sealed.bytes.into(), leaf: sealed.leaf, reconfiguration: None };
+            FinishedEntry { tx_id, bytes: sealed.bytes.into(), leaf: sealed.leaf, reconfiguration: None, flags };
         Ok((entry, state))
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     output_files,
     peers::{PeerNetwork, PeerSettings},
     platform,
+    private_recovery::PrivateRecovery,
     redirections::Redirections,
     replication::{
         Beginning, DiskProgress, Inbox, LogParts, NodeSigner, Replicator, ReplicatorParts,
@@ -24,7 +25,7 @@ use crate::{
     },
     request_handler::Requests,
     service_hooks::{self, Hooked, KnownService},
-    snapshots::{SnapshotHost, SnapshotSettings, Snapshots},
+    snapshots::{SnapshotHost, SnapshotSettings, Snapshots, StartupSnapshot},
 };
 use ccf_consensus::Settings;
 use ccf_crypto::{
@@ -36,6 +37,7 @@ use ccf_endpoints::{Dispatcher, Frontend, Registry, openapi::ApiInfo};
 use ccf_governance::{
     Governance,
     join::NodeMembership,
+    recovery::SecretLinks,
     tables::node::{NodeInfo, NodeStatus, QuoteInfo},
 };
 use ccf_js::GovernanceScripts;
@@ -82,6 +84,9 @@ pub(crate) struct Assembly<'a> {
     pub(super) notices: Vec<Notice>,
     service: Arc<OnceLock<KnownService>>,
     endorsed_certificate: Arc<RwLock<String>>,
+    links: Arc<Mutex<SecretLinks>>,
+    private_recovery: Arc<OnceLock<Arc<PrivateRecovery>>>,
+    host: Arc<GovernanceHost>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     snapshots: Arc<OnceLock<Arc<Snapshots>>>,
     failed: mpsc::UnboundedSender<String>,
@@ -156,11 +161,14 @@ impl<'a> Assembly<'a> {
         let secrets = Arc::new(RwLock::new(LedgerSecrets::default()));
         let retired = Arc::new(Mutex::new(Vec::new()));
         let snapshots = Arc::new(OnceLock::new());
+        let links = Arc::new(Mutex::new(SecretLinks::default()));
+        let private_recovery = Arc::new(OnceLock::new());
         let host = Arc::new(GovernanceHost {
             facts: Arc::clone(&facts),
             node: Arc::clone(&node),
             service: Arc::clone(&service),
             secrets: Arc::clone(&secrets),
+            links: Arc::clone(&links),
             snapshots: Arc::clone(&snapshots),
             pending_node_timeout_ms: millis(&config.pending_node_timeout),
         });
@@ -175,7 +183,7 @@ impl<'a> Assembly<'a> {
             version: "4.6.1".to_owned(),
         });
         let membership = Arc::clone(&host) as Arc<dyn NodeMembership>;
-        let governance = Arc::new(Governance::new(host, GovernanceScripts::new(script_console())));
+        let governance = Arc::new(Governance::new(Arc::clone(&host) as _, GovernanceScripts::new(script_console())));
         governance.install(&mut gov).map_err(|e| internal(e.to_string()))?;
         let directories = node_endpoints::FileDirectories {
             ledger: config.ledger.directory.clone(),
@@ -203,6 +211,8 @@ impl<'a> Assembly<'a> {
             service: Arc::clone(&service),
             endorsed_certificate: Arc::clone(&endorsed_certificate),
             secrets: Arc::clone(&secrets),
+            links: Arc::clone(&links),
+            private_recovery: Arc::clone(&private_recovery),
             retired: Arc::clone(&retired),
         };
         service_hooks::install(&store, &Arc::new(hooked));
@@ -227,6 +237,9 @@ impl<'a> Assembly<'a> {
             notices,
             service,
             endorsed_certificate,
+            links,
+            private_recovery,
+            host,
             retired,
             snapshots,
             failed,
@@ -258,6 +271,7 @@ impl<'a> Assembly<'a> {
         endorsed: String,
         tree: MerkleTree,
         beginning: Beginning,
+        snapshot: Option<StartupSnapshot>,
     ) -> Result<(RunningService, Replicator), StartError> {
         *self.endorsed_certificate.write() = endorsed.clone();
         let (service_key, claims) = (Arc::clone(&service.key), service.claims.clone());
@@ -288,6 +302,21 @@ impl<'a> Assembly<'a> {
         let disk = Disk::start(self.writer, Arc::new(reports))?;
         let signatures = &config.ledger_signatures;
         let chores = Chores::start()?;
+        let recovery = Arc::new(PrivateRecovery {
+            facts: Arc::clone(&self.facts),
+            node: Arc::clone(&self.node),
+            host: self.host,
+            secrets: Arc::clone(&self.secrets),
+            public_only: Arc::clone(&self.public_only),
+            reader: reader.clone(),
+            chunk_bytes: config.ledger.chunk_size.bytes(),
+            snapshot,
+            snapshots: Arc::clone(&snapshots),
+            failed: self.failed.clone(),
+        });
+        snapshots.set_enabled(!self.public_only.load(Ordering::Acquire));
+        // A node begins once.
+        let _ = self.private_recovery.set(Arc::clone(&recovery));
         let parts = ReplicatorParts {
             node_id: self.node_id.clone(),
             settings: timers(config)?,
@@ -310,6 +339,7 @@ impl<'a> Assembly<'a> {
             log: LogParts {
                 store: self.store,
                 secrets: self.secrets,
+                links: self.links,
                 retired: self.retired,
                 public_only: self.public_only,
                 disk,
@@ -320,7 +350,7 @@ impl<'a> Assembly<'a> {
             },
             progress,
             links: Box::new(Links(self.peers.clone())),
-            events: Box::new(Reports { node: Arc::clone(&self.node), chores }),
+            events: Box::new(Reports { node: Arc::clone(&self.node), recovery, chores }),
         };
         let replicator = Replicator::begin(parts, beginning);
         let service = RunningService {

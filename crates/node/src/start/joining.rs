@@ -61,7 +61,7 @@ pub(super) async fn start(
         follow_redirect: settings.follow_redirect,
     };
     let joined = join(parameters, None).await?;
-    begin(assembly, joined, snapshot.as_ref())
+    begin(assembly, joined, snapshot)
 }
 
 fn request(assembly: &Assembly<'_>, startup_seqno: SeqNo) -> JoinRequest {
@@ -86,7 +86,7 @@ fn request(assembly: &Assembly<'_>, startup_seqno: SeqNo) -> JoinRequest {
 fn begin(
     mut assembly: Assembly<'_>,
     joined: Joined,
-    snapshot: Option<&StartupSnapshot>,
+    snapshot: Option<StartupSnapshot>,
 ) -> Result<RunningService, StartError> {
     let (store, app_name) = (assembly.store.clone(), assembly.app_name);
     if let Some(secret) = joined.ledger_secrets.latest() {
@@ -95,7 +95,7 @@ fn begin(
     *assembly.secrets.write() = joined.ledger_secrets;
     assembly.public_only.store(joined.public_only, Ordering::Release);
     let recovery_start = joined.public_only.then_some(joined.last_recovered_signed_seqno);
-    let (start, tree) = match snapshot {
+    let (start, tree) = match &snapshot {
         None => (BackupStart::default(), MerkleTree::new()),
         Some(snapshot) => {
             let secrets = (!joined.public_only).then(|| assembly.secrets.read().clone());
@@ -113,7 +113,7 @@ fn begin(
         last_recovered_signed: joined.last_recovered_signed_seqno,
     };
     let (mut running, replicator) =
-        assembly.begin(known, joined.endorsed_certificate, tree, Beginning::Backup(start))?;
+        assembly.begin(known, joined.endorsed_certificate, tree, Beginning::Backup(start), snapshot)?;
     let (state, domains) = match joined.public_only {
         true => (StartupState::PartOfPublicNetwork, "public only"),
         false => (StartupState::PartOfNetwork, "all domains"),

@@ -65,7 +65,7 @@ pub(super) fn start(
     let (node, store, app_name) = (Arc::clone(&assembly.node), assembly.store.clone(), assembly.app_name);
     assembly.announce()?;
     let (mut running, replicator) =
-        assembly.begin(known, endorsed, MerkleTree::new(), Beginning::NewService)?;
+        assembly.begin(known, endorsed, MerkleTree::new(), Beginning::NewService, None)?;
 
     let tx = store.begin();
     genesis::create_service(&tx, &genesis)?;

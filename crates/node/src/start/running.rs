@@ -6,6 +6,7 @@ use crate::{
     node_facts::NodeFacts,
     node_view::RunningNode,
     peers::{PeerEvents, PeerNetwork},
+    private_recovery::PrivateRecovery,
     replication::{
         DiskProgress, Inbox, PeerLinks, PeerMessage, ReplicationEvents, Replicator, disk::DiskEvents,
     },
@@ -146,10 +147,17 @@ impl PeerEvents for PeerInbox {
 /// What the replicator tells the node.
 pub(super) struct Reports {
     pub(super) node: Arc<RunningNode>,
+    pub(super) recovery: Arc<PrivateRecovery>,
     pub(super) chores: Chores,
 }
 
 impl ReplicationEvents for Reports {
+    fn became_primary(&self) {
+        // The primary before may have been lost while it ended the recovery of the service.
+        let recovery = Arc::clone(&self.recovery);
+        self.chores.run(move || recovery.close());
+    }
+
     fn cleanup_requested(&self) {
         let node = Arc::clone(&self.node);
         self.chores.run(move || crate::retirement::mark_retired_committed(&node));

@@ -1,0 +1,196 @@
+//! A service from the ledger of another: the public half of a recovery (node specification, section 11.1; ledger
+//! specification, section 16.1).
+
+use super::{StartError, assembly::Assembly, read_json, running::RunningService};
+use crate::{
+    application::Application,
+    config::Config,
+    identity::ServiceIdentity,
+    node_facts::StartupState,
+    output_files, platform,
+    replay::{ReplayPlan, ReplayProgress, ReplayState, replay_into},
+    replication::Beginning,
+    service_hooks::KnownService,
+    snapshots::{StartupSnapshot, choose_startup_snapshot, view_history},
+};
+use ccf_consensus::ViewHistory;
+use ccf_crypto::{cert::Certificate, cose::SignatureClaims};
+use ccf_governance::{
+    genesis::OwnPlatform,
+    recovery::{RecoveredService, create_recovered_service},
+    tables,
+};
+use ccf_kv::Store;
+use ccf_ledger::{
+    chunks::ChunkAccounting,
+    entry::Flags,
+    secrets::LedgerSecret,
+    signature::ServiceSignature,
+    snapshot::SnapshotTrust,
+};
+use ccf_types::{Digest, TxId, View};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+};
+
+/// What was read before the node touches anything.
+pub(crate) struct PreparedRecovery {
+    node_data: Option<serde_json::Value>,
+    service_data: Option<serde_json::Value>,
+    /// PEM of the certificate of the service to recover.
+    previous_identity: String,
+}
+
+/// Reads what the configuration names.
+///
+/// # Errors
+/// [`StartError`].
+pub(super) fn prepare(
+    config: &Config,
+    node_data: Option<serde_json::Value>,
+) -> Result<PreparedRecovery, StartError> {
+    let path = config.command.recover.clone().unwrap_or_default().previous_service_identity_file;
+    let previous_identity = std::fs::read_to_string(&path)
+        .map_err(|_| StartError::NoPreviousIdentity(path.display().to_string()))?;
+    let service_data = config.service_data_json_file.as_deref().map(read_json).transpose()?.flatten();
+    Ok(PreparedRecovery { node_data, service_data, previous_identity })
+}
+
+/// Recovers the public state and begins the new service with it.
+///
+/// # Errors
+/// [`StartError`]; the process should end with its exit code.
+pub(super) fn start(
+    config: &Config,
+    prepared: PreparedRecovery,
+    application: Application,
+) -> Result<RunningService, StartError> {
+    let mut assembly = Assembly::new(config, application, prepared.node_data.clone())?;
+    tracing::info!("Creating new node - recover");
+    let previous =
+        Certificate::from_pem(&prepared.previous_identity).map_err(crate::identity::IdentityError::from)?;
+    let read_only = config.snapshots.read_only_directory.as_deref();
+    let trust = SnapshotTrust::Service(&previous);
+    let snapshot = choose_startup_snapshot(&config.snapshots.directory, read_only, trust)?;
+    let startup_seqno = snapshot.as_ref().map_or(0, |snapshot| snapshot.seqno().0);
+    assembly.facts.startup_seqno.store(startup_seqno, Ordering::Release);
+    assembly.announce()?;
+    assembly.facts.enter(StartupState::ReadingPublicLedger);
+
+    let recovered = replay_public(config, &mut assembly, snapshot.as_ref())?;
+    let last = recovered.last;
+    if let Some(stored) = assembly.store.begin().ro(&tables::SERVICE_INFO).get()?
+        && Certificate::from_pem(&stored.cert).is_ok_and(|stored| stored.spki_der() != previous.spki_der())
+    {
+        tracing::warn!(
+            "The previous service identity given is not the one of the ledger: the service cannot be opened with it"
+        );
+    }
+
+    let days = config.command.recover.clone().unwrap_or_default().initial_service_certificate_validity_days;
+    let service = ServiceIdentity::create_for(config, days, assembly.started_at)?;
+    let endorsed = service.endorse(&assembly.signing_request, &assembly.validity)?.to_pem();
+    let secret = Arc::new(LedgerSecret::random(last.seqno.next(), None)?);
+    // The first secret of an empty list contradicts nothing.
+    let _ = assembly.secrets.write().add(Arc::clone(&secret));
+    assembly.store.set_context(secret);
+    assembly.public_only.store(true, Ordering::Release);
+    let genesis = RecoveredService {
+        create_tx_id: TxId { view: View(last.view.0 + View::FIRST.0), seqno: last.seqno.next() },
+        service_cert: service.certificate.to_pem(),
+        service_data: prepared.service_data,
+        node_id: assembly.node_id.clone(),
+        node: assembly.row.clone(),
+        node_endorsed_cert: endorsed.clone(),
+        join_policy: OwnPlatform::Virtual {
+            measurement: ccf_attestation::VIRTUAL_MEASUREMENT.to_owned(),
+            host_data: platform::executable_digest()?.to_string(),
+        },
+    };
+    let known = KnownService {
+        key: Arc::new(service.key),
+        certificate: genesis.service_cert.clone(),
+        claims: signature_claims(&assembly.store)?,
+        last_recovered_signed: last.seqno,
+    };
+    let history = ViewHistory::from_starts(view_history(&recovered.view_history, last));
+    let (node, store, app_name) = (Arc::clone(&assembly.node), assembly.store.clone(), assembly.app_name);
+    let beginning = Beginning::Recovery { last, history };
+    let (mut running, replicator) = assembly.begin(known, endorsed, recovered.tree, beginning, snapshot)?;
+
+    let tx = store.begin();
+    create_recovered_service(&tx, &genesis)?;
+    if let Some(written) = tx.commit()?.into_written() {
+        // The service of before ends with its last signature, and so does its last chunk.
+        node.enqueue_with(*written, Digest::ZERO, Flags::CHUNK_BEFORE);
+    }
+    running.facts.enter(StartupState::PartOfPublicNetwork);
+    running.replicate(replicator)?;
+
+    let service_file = &config.command.service_certificate_file;
+    output_files::write(service_file, &genesis.service_cert)?;
+    tracing::info!("Output service certificate to {}", service_file.display());
+    tracing::info!("Created new node {} running the application {app_name}", running.facts.node_id);
+    Ok(running)
+}
+
+/// Reads the public ledger up to its last signature, and drops what follows.
+fn replay_public(
+    config: &Config,
+    assembly: &mut Assembly<'_>,
+    snapshot: Option<&StartupSnapshot>,
+) -> Result<ReplayState, StartError> {
+    let unrecoverable = |reason: String| StartError::Unrecoverable(reason);
+    let chunk_bytes = config.ledger.chunk_size.bytes();
+    let state = match snapshot {
+        None => ReplayState::new(chunk_bytes),
+        Some(snapshot) => {
+            let installed = snapshot.install(&assembly.store, None)?;
+            tracing::info!("Setting startup snapshot seqno to {}", installed.last.seqno);
+            ReplayState {
+                chunks: ChunkAccounting::new(chunk_bytes, installed.last.seqno),
+                tree: installed.tree,
+                last: installed.last,
+                view_history: installed.view_history,
+            }
+        }
+    };
+    let reader = assembly.writer.reader();
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let plan = ReplayPlan { reader: &reader, secrets: None, to: None, threads };
+    let mut progress = |progress: ReplayProgress| {
+        tracing::info!("Public ledger read up to {}, verified up to {}", progress.seqno, progress.verified);
+    };
+    let outcome = replay_into(&assembly.store, state, &plan, &mut progress);
+    if let Some(stopped) = &outcome.stopped {
+        tracing::warn!("The public ledger can be read up to here only: {stopped}");
+    }
+    let last = outcome.state.last;
+    if last == TxId::default() {
+        let reason = outcome.stopped.map(|stopped| format!(" ({stopped})")).unwrap_or_default();
+        return Err(unrecoverable(format!("it holds no signature that verifies{reason}")));
+    }
+    tracing::info!("End of public ledger recovery - Truncating ledger to last signed TxID: {last}");
+    assembly.writer.truncate(last.seqno)?;
+    if assembly.writer.last() != last.seqno {
+        return Err(unrecoverable(format!(
+            "its last good signature is {last}, but committed files in {} go on to {}: restore or remove the files after it",
+            config.ledger.directory.display(),
+            assembly.writer.last()
+        )));
+    }
+    assembly.writer.begin_recovery(last.seqno);
+    Ok(outcome.state)
+}
+
+/// Issuer and subject of the last service signature of the ledger.
+fn signature_claims(store: &Store) -> Result<SignatureClaims, StartError> {
+    let tx = store.begin();
+    let raw = |map: &ccf_types::MapName| tx.raw(map).get(ccf_ledger::tables::UNIT_KEY.as_slice());
+    let Some(value) = raw(&ccf_ledger::tables::COSE_SIGNATURES) else { return Ok(SignatureClaims::default()) };
+    let claims = ServiceSignature::from_json(value.as_slice())
+        .and_then(|signature| Ok(signature.decode()?.header.claims))
+        .map_err(|error| StartError::Unrecoverable(format!("its last service signature: {error}")))?;
+    Ok(claims)
+}
