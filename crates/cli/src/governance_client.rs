@@ -4,6 +4,7 @@ use crate::{
     http_client::{ClientError, HttpClient, Reply},
     identity::Identity,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ccf_crypto::cose::{CoseError, MemberRequest, MessageType};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -112,6 +113,30 @@ impl<'a> GovernanceClient<'a> {
         let path = format!("/gov/members/proposals/{id}:withdraw");
         accepted("the withdrawal", self.signed(member, &path, MessageType::Withdrawal, Some(id), b"")?)
             .map(|_| ())
+    }
+
+    /// Takes the member's recovery share, decrypts it, and hands it in; what the service says to it.
+    ///
+    /// # Errors
+    /// [`GovernanceClientError`].
+    pub fn submit_recovery_share(&mut self, member: &Identity) -> Result<String, GovernanceClientError> {
+        let step = "taking the recovery share";
+        let refused = |reason: &str| GovernanceClientError::Refused {
+            step: step.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let key =
+            member.encryption_key.as_ref().ok_or_else(|| refused("the member has no encryption key"))?;
+        let id = member.certificate.member_id();
+        let answer = self.read(&format!("/gov/recovery/encrypted-shares/{id}"))?;
+        let encrypted = answer["encryptedShare"].as_str().and_then(|text| STANDARD.decode(text).ok());
+        let encrypted = encrypted.ok_or_else(|| refused("the answer holds no share"))?;
+        let share = key.oaep_decrypt(&[], &encrypted).map_err(|error| refused(&error.to_string()))?;
+        let payload = json!({"share": STANDARD.encode(&*share)}).to_string();
+        let path = format!("/gov/recovery/members/{id}:recover");
+        let answer = self.signed(member, &path, MessageType::RecoveryShare, None, payload.as_bytes())?;
+        let answer = accepted("the recovery share", answer)?.json();
+        Ok(answer["message"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Reads `path` of the governance API, given without its version.

@@ -144,6 +144,23 @@ impl Identity {
         Ok(Identity { certificate: parsed, key: pair, encryption_key: None })
     }
 
+    /// Reads the files of `name` in `folder`, the encryption key if it is there.
+    ///
+    /// # Errors
+    /// [`IdentityError`] names the file.
+    pub fn load_named(folder: &Path, name: &str) -> Result<Self, IdentityError> {
+        let files = IdentityFiles::new(folder, name);
+        let mut identity = Identity::load(&files.certificate, &files.key)?;
+        if files.encryption_key.exists() {
+            let key = RsaKeyPair::from_pem(&read(&files.encryption_key)?);
+            identity.encryption_key = Some(key.map_err(|reason| IdentityError::Content {
+                path: files.encryption_key,
+                reason: reason.to_string(),
+            })?);
+        }
+        Ok(identity)
+    }
+
     /// Writes the files of `name` into `folder`; private keys are readable by their owner only.
     ///
     /// # Errors

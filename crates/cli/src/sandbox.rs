@@ -9,6 +9,7 @@ mod network;
 pub mod node_configuration;
 pub mod node_process;
 pub mod opening;
+mod recovery;
 pub mod workspace;
 
 use crate::{
@@ -25,9 +26,10 @@ use examples::Surroundings;
 use indicatif::ProgressBar;
 use interrupt::Interrupt;
 use network::Network;
-use node_configuration::NodeSettings;
+use node_configuration::{Command, NodeSettings};
 use node_process::{NodeProcess, NodeProgram};
 use opening::Opening;
+use recovery::Earlier;
 use serde_json::Value;
 use std::{
     ffi::OsString,
@@ -86,20 +88,25 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     addresses.iter().try_for_each(|address| must_be_free(address))?;
     let interrupt = Interrupt::install().map_err(|e| format!("cannot watch for Ctrl-C: {e}"))?;
 
-    let workspace = Workspace::create(&args.workspace, addresses.len())?;
+    let label = if args.recover { "sandbox_recover" } else { "sandbox" };
+    let earlier = args.recover.then(|| Earlier::find(args, label)).transpose()?;
+    let workspace = Workspace::create(&args.workspace, label, addresses.len())?;
     announce("Virtual mode enabled");
     if workspace.replaced {
         announce("An earlier sandbox in this workspace was replaced");
     }
     let (common, folder) = (&workspace.common, workspace.nodes.first().ok_or("no node")?);
     let progress = terminal::spinner("Making keys and certificates");
-    let people = people(args, common)?;
+    let people = match &earlier {
+        Some(earlier) => earlier.take_over(common, folder)?,
+        None => people(args, common)?,
+    };
     let settings_files = write_inputs(folder, common, &people, &constitution)?;
     let settings = NodeSettings {
         index: 0,
         rpc_address: address,
         protocol: protocol(args),
-        join: None,
+        command: if earlier.is_some() { Command::Recover(recovery::PREDECESSOR) } else { Command::Start },
         constitution_files: &settings_files.constitution,
         members: &settings_files.members,
         signature_interval: args.signature_interval,
@@ -113,7 +120,10 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     let level = if args.verbose { "debug" } else { "info" };
     let mut network = Network { program, level, protocol: protocol(args), nodes: Vec::new() };
     let brought_up = bring_up(&mut network, &settings, &addresses, &workspace, &interrupt, &progress)
-        .and_then(|()| open(&mut network, &workspace, &people, &application, &interrupt, &progress));
+        .and_then(|()| match &earlier {
+            Some(_) => recovery::open(&mut network, &workspace, &people, &interrupt, &progress),
+            None => open(&mut network, &workspace, &people, &application, &interrupt, &progress),
+        });
     progress.finish_and_clear();
     match brought_up {
         Ok(()) => {}
@@ -148,8 +158,8 @@ fn bring_up(
         if index > 0 {
             copy(&certificate_file, &folder.join("service_cert.pem"))?;
         }
-        let join = (index > 0).then_some(target.as_str());
-        let settings = NodeSettings { index, rpc_address: address, join, ..*settings };
+        let command = if index > 0 { Command::Join(&target) } else { settings.command };
+        let settings = NodeSettings { index, rpc_address: address, command, ..*settings };
         network.start(folder, &settings, interrupt)?;
         if index == 0 {
             let interrupted = || interrupt.is_set();
@@ -165,7 +175,7 @@ fn bring_up(
             |client| {
                 let reply = client.get("/node/state").map_err(|e| e.to_string())?;
                 match reply.json()["state"].as_str() {
-                    Some("PartOfNetwork") => Ok(()),
+                    Some("PartOfNetwork" | "PartOfPublicNetwork") => Ok(()),
                     _ => Err(reply.refusal()),
                 }
             },
@@ -203,8 +213,17 @@ fn open(
         opening.decide("deploy the application", &[opening::set_js_app(bundle)])?;
     }
     opening.decide("open the service", &[opening::open_service(&certificate)])?;
+    wait_until_open(network, &certificate_file, interrupt)
+}
+
+/// Waits until every node serves the application.
+fn wait_until_open(
+    network: &mut Network,
+    certificate_file: &Path,
+    interrupt: &Interrupt,
+) -> Result<(), String> {
     for index in 0..network.nodes.len() {
-        network.wait(index, "the service to open", Some(&certificate_file), interrupt, |client| {
+        network.wait(index, "the service to open", Some(certificate_file), interrupt, |client| {
             let reply = client.get("/app/commit").map_err(|e| e.to_string())?;
             if reply.status.is_success() { Ok(()) } else { Err(reply.refusal()) }
         })?;

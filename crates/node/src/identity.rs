@@ -124,7 +124,11 @@ impl ServiceIdentity {
     ///
     /// # Errors
     /// [`IdentityError`].
-    pub fn create_for(config: &Config, days: u64, now: OffsetDateTime) -> Result<ServiceIdentity, IdentityError> {
+    pub fn create_for(
+        config: &Config,
+        days: u64,
+        now: OffsetDateTime,
+    ) -> Result<ServiceIdentity, IdentityError> {
         let start = config.command.start.clone().unwrap_or_default();
         let key = EcKeyPair::generate(config.node_certificate.curve_id.into())?;
         let subject = Name::parse(&start.service_subject_name)?;

@@ -88,7 +88,10 @@ impl PrivateRecovery {
         own.facts.recovery_target.store(target.0, Ordering::Release);
         let secrets = {
             let mut known = own.secrets.write();
-            restored.iter().try_for_each(|secret| known.add(Arc::clone(secret))).map_err(|e| e.to_string())?;
+            restored
+                .iter()
+                .try_for_each(|secret| known.add(Arc::clone(secret)))
+                .map_err(|e| e.to_string())?;
             known.clone()
         };
         let private = Store::new();
@@ -106,7 +109,10 @@ impl PrivateRecovery {
         let outcome = replay_into(&private, state, &plan, &mut progress);
         if outcome.state.last.seqno != target {
             let reason = outcome.stopped.map_or("the ledger ends before".to_owned(), |stop| stop.to_string());
-            return Err(format!("it could be read up to {} of {target} only: {reason}", outcome.state.last.seqno));
+            return Err(format!(
+                "it could be read up to {} of {target} only: {reason}",
+                outcome.state.last.seqno
+            ));
         }
         match own.node.inbox.root_at(target) {
             Some(root) if root != outcome.state.tree.root() => {

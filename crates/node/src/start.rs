@@ -25,8 +25,8 @@ use crate::{
 use ccf_crypto::random::RandomError;
 use ccf_governance::{
     genesis::{self, GenesisError, NewMember},
-    recovery::RecoveryGenesisError,
     identity::{self, InvalidIdentity},
+    recovery::RecoveryGenesisError,
     tables::member::RecoveryRole as TableRole,
 };
 use ccf_kv::{CommitError, KvError};

@@ -69,9 +69,18 @@ pub struct SandboxArgs {
     /// With --auto-shutdown: serve for so long first
     #[arg(long, default_value = "0s", value_parser = parse_duration, value_name = "TIME", alias = "auto-shutdown-delay-s")]
     pub auto_shutdown_delay: Duration,
-    /// Recover an earlier service from its ledger
-    #[arg(short, long, hide = true)]
+    /// Recover an earlier service from its ledger; its members hand in their shares
+    #[arg(short, long, requires_all = ["ledger_dir", "common_dir"])]
     pub recover: bool,
+    /// With --recover: the ledger of the earlier service
+    #[arg(long, value_name = "DIR", requires = "recover")]
+    pub ledger_dir: Option<PathBuf>,
+    /// With --recover: the folder with the service certificate and the keys of its members (sandbox_common)
+    #[arg(long, value_name = "DIR", requires = "recover")]
+    pub common_dir: Option<PathBuf>,
+    /// With --recover: snapshots of the earlier service
+    #[arg(long, value_name = "DIR", requires = "recover")]
+    pub snapshots_dir: Option<PathBuf>,
 }
 
 /// `100ms`, or a bare number of milliseconds as in CCF's flag.
@@ -94,9 +103,6 @@ impl SandboxArgs {
     /// # Errors
     /// A sentence for the user.
     pub fn addresses(&self) -> Result<Vec<String>, String> {
-        if self.recover {
-            return Err("--recover is not available yet: this release starts new services only".to_owned());
-        }
         if self.members == 0 || self.members > PEOPLE_MAX || self.users > PEOPLE_MAX {
             return Err(format!("a sandbox has 1 to {PEOPLE_MAX} members and at most {PEOPLE_MAX} users"));
         }
@@ -159,7 +165,6 @@ mod tests {
         for (line, word) in [
             ("sandbox --nodes 0", "1 to 15 nodes"),
             ("sandbox --nodes 16", "1 to 15 nodes"),
-            ("sandbox -r", "not available yet"),
             ("sandbox --members 0", "1 to 100"),
             ("sandbox -n ssh://host:1", "only local"),
             ("sandbox -n 127.0.0.1", "must look like"),

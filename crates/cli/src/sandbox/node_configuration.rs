@@ -13,8 +13,8 @@ pub struct NodeSettings<'a> {
     pub rpc_address: &'a str,
     /// What it speaks there.
     pub protocol: Protocol,
-    /// `host:port` of a node of the service that this one joins; none for the node that starts it.
-    pub join: Option<&'a str>,
+    /// How the node becomes part of the service.
+    pub command: Command<'a>,
     /// Names of the constitution's files, in order.
     pub constitution_files: &'a [String],
     /// Names of the members' files: certificate and, for recovery members, public encryption key.
@@ -29,6 +29,17 @@ pub struct NodeSettings<'a> {
     pub snapshot_tx_interval: u64,
     /// Threads for sessions; the node's own choice without it.
     pub worker_threads: Option<u16>,
+}
+
+/// How a node becomes part of a service.
+#[derive(Clone, Copy, Debug)]
+pub enum Command<'a> {
+    /// It makes a new one.
+    Start,
+    /// It joins the one that the node at this `host:port` belongs to.
+    Join(&'a str),
+    /// It recovers one from its ledger; the certificate of the service before is in this file.
+    Recover(&'a str),
 }
 
 /// Largest request body: bundles built by a JavaScript bundler may have hundreds of modules.
@@ -110,12 +121,25 @@ impl NodeSettings<'_> {
                 "rpc_addresses_file": self.rpc_addresses_file(),
             },
         });
-        if let Some(target) = self.join {
-            configuration["command"] = json!({
-                "type": "Join",
-                "service_certificate_file": "service_cert.pem",
-                "join": {"target_rpc_address": target, "retry_timeout": "200ms"},
-            });
+        match self.command {
+            Command::Start => {}
+            Command::Join(target) => {
+                configuration["command"] = json!({
+                    "type": "Join",
+                    "service_certificate_file": "service_cert.pem",
+                    "join": {"target_rpc_address": target, "retry_timeout": "200ms"},
+                });
+            }
+            Command::Recover(previous) => {
+                configuration["command"] = json!({
+                    "type": "Recover",
+                    "service_certificate_file": "service_cert.pem",
+                    "recover": {
+                        "previous_service_identity_file": previous,
+                        "initial_service_certificate_validity_days": self.validity_days,
+                    },
+                });
+            }
         }
         if let Some(threads) = self.worker_threads {
             configuration["worker_threads"] = threads.into();
@@ -134,7 +158,7 @@ mod tests {
             index: 0,
             rpc_address: "127.0.0.1:8000",
             protocol: Protocol::Http2,
-            join: None,
+            command: Command::Start,
             constitution_files: &["resolve.js".to_owned()],
             members: &[("m0.pem".to_owned(), Some("m0_enc.pem".to_owned())), ("m1.pem".to_owned(), None)],
             signature_interval: Duration::from_millis(100),
@@ -150,7 +174,7 @@ mod tests {
         assert_eq!(json["ledger"]["chunk_size"], "5000000B");
         assert_eq!(json["ledger_signatures"]["delay"], "100ms");
         assert_eq!(json["worker_threads"], 2);
-        let joiner = NodeSettings { join: Some("127.0.0.1:8000"), ..settings }.to_json();
+        let joiner = NodeSettings { command: Command::Join("127.0.0.1:8000"), ..settings }.to_json();
         assert_eq!(joiner["command"]["type"], "Join");
         assert_eq!(joiner["command"]["join"]["target_rpc_address"], "127.0.0.1:8000");
     }

@@ -26,22 +26,22 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Makes the folders in `root`, replacing those of an earlier sandbox.
+    /// Makes the folders in `root`, their names beginning with `label`, replacing those of an earlier sandbox.
     ///
     /// # Errors
     /// A sentence for the user, also when a folder is in the way that no sandbox has made.
-    pub fn create(root: &Path, nodes: usize) -> Result<Self, String> {
+    pub fn create(root: &Path, label: &str, nodes: usize) -> Result<Self, String> {
         let root = match fs::create_dir_all(root).and_then(|()| root.canonicalize()) {
             Ok(root) => root,
             Err(e) => return Err(format!("cannot make the folder {}: {e}", root.display())),
         };
         let mut workspace = Workspace {
-            common: root.join("sandbox_common"),
+            common: root.join(format!("{label}_common")),
             nodes: Vec::new(),
             replaced: false,
             _lock: lock(&root)?,
         };
-        workspace.nodes = (0..nodes).map(|index| root.join(format!("sandbox_{index}"))).collect();
+        workspace.nodes = (0..nodes).map(|index| root.join(format!("{label}_{index}"))).collect();
         for folder in std::iter::once(&workspace.common).chain(&workspace.nodes) {
             workspace.replaced |= make(folder)?;
         }
@@ -90,21 +90,21 @@ mod tests {
     fn only_a_sandboxs_own_folders_are_replaced() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("deep/workspace");
-        let first = Workspace::create(&path, 1).unwrap();
+        let first = Workspace::create(&path, "sandbox", 1).unwrap();
         assert!(!first.replaced);
         fs::write(first.common.join("user0_cert.pem"), "x").unwrap();
-        let running = Workspace::create(&path, 1).unwrap_err();
+        let running = Workspace::create(&path, "sandbox", 1).unwrap_err();
         assert!(running.contains("still running"), "{running}");
         assert!(first.common.join("user0_cert.pem").exists());
         drop(first);
-        let second = Workspace::create(&path, 1).unwrap();
+        let second = Workspace::create(&path, "sandbox", 1).unwrap();
         assert!(second.replaced);
         assert!(!second.common.join("user0_cert.pem").exists());
 
         let foreign = tempfile::tempdir().unwrap();
         fs::create_dir(foreign.path().join("sandbox_0")).unwrap();
         fs::write(foreign.path().join("sandbox_0/precious"), "x").unwrap();
-        assert!(Workspace::create(foreign.path(), 1).unwrap_err().contains("--workspace"));
+        assert!(Workspace::create(foreign.path(), "sandbox", 1).unwrap_err().contains("--workspace"));
         assert!(foreign.path().join("sandbox_0/precious").exists());
     }
 }

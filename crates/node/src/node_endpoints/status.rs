@@ -112,7 +112,8 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
             // Reading the version of the store gives the answer its transaction ID.
             let _ = ctx.tx.read_tx_id();
             let reading = state.facts.state() == StartupState::ReadingPrivateLedger;
-            let progress = |seqno: &std::sync::atomic::AtomicU64| reading.then(|| seqno.load(Ordering::Acquire));
+            let progress =
+                |seqno: &std::sync::atomic::AtomicU64| reading.then(|| seqno.load(Ordering::Acquire));
             let answer = State {
                 node_id: state.facts.node_id.clone(),
                 state: state.facts.state(),

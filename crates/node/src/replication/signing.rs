@@ -90,8 +90,13 @@ impl NodeSigner {
         let secret: &LedgerSecret = written.context().expect("the store's context is the ledger secret");
         let context = EntryContext { tx_id, flags, claims_digest: Digest::ZERO, secret };
         let sealed = seal(&mut encoder, &context)?;
-        let entry =
-            FinishedEntry { tx_id, bytes: sealed.bytes.into(), leaf: sealed.leaf, reconfiguration: None, flags };
+        let entry = FinishedEntry {
+            tx_id,
+            bytes: sealed.bytes.into(),
+            leaf: sealed.leaf,
+            reconfiguration: None,
+            flags,
+        };
         Ok((entry, state))
     }
 }

@@ -183,7 +183,8 @@ impl<'a> Assembly<'a> {
             version: "4.6.1".to_owned(),
         });
         let membership = Arc::clone(&host) as Arc<dyn NodeMembership>;
-        let governance = Arc::new(Governance::new(Arc::clone(&host) as _, GovernanceScripts::new(script_console())));
+        let governance =
+            Arc::new(Governance::new(Arc::clone(&host) as _, GovernanceScripts::new(script_console())));
         governance.install(&mut gov).map_err(|e| internal(e.to_string()))?;
         let directories = node_endpoints::FileDirectories {
             ledger: config.ledger.directory.clone(),

@@ -22,10 +22,7 @@ use ccf_governance::{
 };
 use ccf_kv::Store;
 use ccf_ledger::{
-    chunks::ChunkAccounting,
-    entry::Flags,
-    secrets::LedgerSecret,
-    signature::ServiceSignature,
+    chunks::ChunkAccounting, entry::Flags, secrets::LedgerSecret, signature::ServiceSignature,
     snapshot::SnapshotTrust,
 };
 use ccf_types::{Digest, TxId, View};
@@ -188,7 +185,9 @@ fn replay_public(
 fn signature_claims(store: &Store) -> Result<SignatureClaims, StartError> {
     let tx = store.begin();
     let raw = |map: &ccf_types::MapName| tx.raw(map).get(ccf_ledger::tables::UNIT_KEY.as_slice());
-    let Some(value) = raw(&ccf_ledger::tables::COSE_SIGNATURES) else { return Ok(SignatureClaims::default()) };
+    let Some(value) = raw(&ccf_ledger::tables::COSE_SIGNATURES) else {
+        return Ok(SignatureClaims::default());
+    };
     let claims = ServiceSignature::from_json(value.as_slice())
         .and_then(|signature| Ok(signature.decode()?.header.claims))
         .map_err(|error| StartError::Unrecoverable(format!("its last service signature: {error}")))?;
