@@ -7,6 +7,7 @@ use crate::{
     dispatch::TxStatus,
     endpoint::EndpointDefinition,
     error::{ErrorCode, ErrorResponse},
+    historical::{built_in_cose_receipt, built_in_receipt},
     http::Method,
     openapi::{self, AnyJson, Cose, SchemaRef, TransactionId},
 };
@@ -53,12 +54,12 @@ pub(crate) fn endpoints() -> Vec<EndpointDefinition> {
             .description(
                 "Whether a transaction is unknown here, pending, committed for good, or will never be.",
             ),
-        EndpointDefinition::read_only(Method::Get, "/receipt", receipt)
+        EndpointDefinition::read_only(Method::Get, "/receipt", built_in_receipt)
             .query::<TransactionId>("transaction_id", true)
             .output::<AnyJson>()
             .summary("Receipt of a transaction")
             .description("A signed proof that the transaction is in the ledger, for offline verification."),
-        EndpointDefinition::read_only(Method::Get, "/receipt/cose", receipt)
+        EndpointDefinition::read_only(Method::Get, "/receipt/cose", built_in_cose_receipt)
             .query::<TransactionId>("transaction_id", true)
             .output_as(200, "application/cose", Some(SchemaRef::of::<Cose>()))
             .summary("COSE receipt of a transaction")
@@ -101,7 +102,7 @@ fn bad_view_history() -> ErrorResponse {
 }
 
 /// A transaction ID whose parts are both at least 1.
-fn parse_tx_id(text: &str) -> Option<TxId> {
+pub(crate) fn parse_tx_id(text: &str) -> Option<TxId> {
     text.parse::<TxId>().ok().filter(|id| id.view.0 > 0 && id.seqno.0 > 0)
 }
 
@@ -116,29 +117,6 @@ fn get_tx(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {
     // By way of a value, so that the members come out sorted; the schema keeps the declared order.
     serde_json::to_value(GetTxStatus { transaction_id, status })
         .map_err(|e| ErrorResponse::internal(e.to_string()))
-}
-
-/// Receipts need historical states, which this node does not serve yet; everything before that is as
-/// specified.
-fn receipt(context: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
-    let text = context.request().query().get("transaction_id");
-    let Some(tx_id) = text.and_then(parse_tx_id) else {
-        let message = "Could not extract Transaction Id";
-        return Err(ErrorResponse::new(ErrorCode::TransactionInvalid, message));
-    };
-    let status = context.node().tx_status(tx_id);
-    let message = format!("Only committed transactions can be queried. Transaction {tx_id} is {status}");
-    match status {
-        TxStatus::Committed => Err(ErrorResponse::new(
-            ErrorCode::NotImplemented,
-            "Receipts are not available from this node yet.",
-        )),
-        TxStatus::Invalid => Err(ErrorResponse::new(ErrorCode::TransactionInvalid, message)),
-        TxStatus::Unknown | TxStatus::Pending => {
-            Err(ErrorResponse::new(ErrorCode::TransactionPendingOrUnknown, message)
-                .with_header("cache-control", "no-cache"))
-        }
-    }
 }
 
 fn get_api(context: &mut EndpointContext<'_>) -> Result<Value, ErrorResponse> {

@@ -5,6 +5,7 @@ use crate::{
     dispatch::{CommitNotice, NodeView},
     endpoint::EndpointDefinition,
     error::{ErrorCode, ErrorResponse},
+    historical::HistoricalQueries,
     http::{Request, Response},
     registry::Registry,
     route::Params,
@@ -74,6 +75,14 @@ impl<'a> EndpointContext<'a> {
     #[must_use]
     pub fn node(&self) -> &'a dyn NodeView {
         self.node
+    }
+
+    /// Past transactions.
+    ///
+    /// # Errors
+    /// 500 if the node does not take part in a service yet.
+    pub fn historical(&self) -> Result<&'a dyn HistoricalQueries, ErrorResponse> {
+        crate::historical::queries(self)
     }
 
     /// Seconds since the Unix epoch when the request arrived.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | declare endpoints | [`EndpointDefinition`], [`json`], [`json_answer`], [`Registry::install`] |
 //! | write a handler | [`EndpointContext`], [`Query`], [`ErrorResponse`] |
+//! | read the past, give receipts | [`historical`](mod@historical) |
 //! | identify callers | [`authn`]: the policies, [`Caller`] |
 //! | serve requests | [`Dispatcher`], [`Session`], [`NodeView`] (the node implements it), [`Outcome`] |
 //! | test endpoints | [`testing::TestService`] |
@@ -23,6 +24,7 @@ mod context;
 mod dispatch;
 mod endpoint;
 mod error;
+pub mod historical;
 mod http;
 pub mod openapi;
 mod registry;

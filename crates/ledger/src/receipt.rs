@@ -1,8 +1,10 @@
 //! Receipts: proof that an entry stands under a signed root. Here those in JSON (crypto specification, section 9).
 
 mod cose;
+mod signed;
 
 pub use cose::{CoseReceipt, CoseReceiptError, cose_receipt};
+pub use signed::{EntryDigests, SignedRoot, SignedRootError, TransactionReceipt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ccf_crypto::cert::{Certificate, verify_chain};

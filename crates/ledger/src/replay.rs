@@ -44,6 +44,8 @@ pub struct Replayed<'a, T> {
     pub flags: Flags,
     /// Its leaf in the Merkle tree.
     pub leaf: Digest,
+    /// The digest of the entry, of which the leaf is made.
+    pub write_set_digest: Digest,
     /// The whole entry.
     pub bytes: &'a [u8],
     /// What the decoder made of it.
@@ -68,7 +70,7 @@ pub enum ReplayEnd<D, E> {
 /// A run of entries on its way.
 struct Decoded<T, D> {
     range: EntryRange,
-    entries: Vec<(TxId, Flags, Digest, T)>,
+    entries: Vec<(TxId, Flags, [Digest; 2], T)>,
     /// What is wrong with the entry after the last good one.
     failure: Option<ReplayEnd<D, std::convert::Infallible>>,
 }
@@ -104,8 +106,10 @@ where
         for decoded in from_workers.iter().cycle() {
             // The reader and then its workers hang up at the end of the ledger.
             let Ok(Decoded { range, entries, failure }) = decoded.recv() else { return ReplayEnd::Complete };
-            for ((tx_id, flags, leaf, value), (seqno, bytes)) in entries.into_iter().zip(range.entries()) {
-                if let Err(refused) = apply(Replayed { tx_id, flags, leaf, bytes, value }) {
+            for ((tx_id, flags, [leaf, write_set_digest], value), (seqno, bytes)) in
+                entries.into_iter().zip(range.entries())
+            {
+                if let Err(refused) = apply(Replayed { tx_id, flags, leaf, write_set_digest, bytes, value }) {
                     return ReplayEnd::Stopped(seqno, refused);
                 }
                 last = seqno;
@@ -196,7 +200,7 @@ fn decode_one<T, D>(
     bytes: &[u8],
     secrets: Option<&LedgerSecrets>,
     decode: &(dyn Fn(&Entry<'_>, Option<&PrivateDomain>) -> Result<T, D> + Sync),
-) -> Result<(TxId, Flags, Digest, T), ReplayEnd<D, std::convert::Infallible>> {
+) -> Result<(TxId, Flags, [Digest; 2], T), ReplayEnd<D, std::convert::Infallible>> {
     let malformed = |error| ReplayEnd::Entry(seqno, error);
     let entry = Entry::parse(bytes).map_err(malformed)?;
     if entry.seqno() != seqno {
@@ -204,5 +208,7 @@ fn decode_one<T, D>(
     }
     let private = secrets.map(|secrets| entry.decrypt(secrets)).transpose().map_err(malformed)?;
     let value = decode(&entry, private.as_ref()).map_err(|error| ReplayEnd::Decoder(seqno, error))?;
-    Ok((entry.tx_id(), entry.flags(), entry.leaf(), value))
+    let write_set_digest = entry.write_set_digest();
+    let leaf = entry.leaf_with(&write_set_digest);
+    Ok((entry.tx_id(), entry.flags(), [leaf, write_set_digest], value))
 }

@@ -186,7 +186,7 @@ impl Applier<'_, '_> {
     }
 
     fn apply_entry(&mut self, entry: Replayed<'_, WriteSet>) -> Result<(), ReplayError> {
-        let Replayed { tx_id, flags, leaf, bytes, value } = entry;
+        let Replayed { tx_id, flags, leaf, bytes, value, .. } = entry;
         if tx_id.view < self.state.last.view {
             return Err(ReplayError::ViewFalls(self.state.last.view, tx_id.view));
         }

@@ -1,7 +1,7 @@
 //! What dispatch and endpoints ask of the node.
 
 use super::{TxStatus, tx_status};
-use crate::{endpoint::Frontend, session::InterfaceRules};
+use crate::{endpoint::Frontend, historical::HistoricalQueries, session::InterfaceRules};
 use ccf_kv::Written;
 use ccf_types::{Digest, SeqNo, TxId, View};
 
@@ -74,6 +74,11 @@ pub trait NodeView: Send + Sync {
 
     /// The address, `host:port`, an interface's redirection to a role leads to; `None` if it is not known.
     fn redirect_address(&self, role: Role, interface: &InterfaceRules) -> Option<String>;
+
+    /// Past transactions; none before the node takes part in a service.
+    fn historical(&self) -> Option<&dyn HistoricalQueries> {
+        None
+    }
 
     /// The status of a transaction.
     fn tx_status(&self, tx_id: TxId) -> TxStatus {

@@ -85,6 +85,13 @@ impl<'a> TreeBlob<'a> {
         self.leaves.iter().map(|bytes| Digest(*bytes))
     }
 
+    /// The leaf of entry `index`, if held.
+    #[must_use]
+    pub fn leaf(&self, index: u64) -> Option<Digest> {
+        let at = usize::try_from(index.checked_sub(self.first)?).ok()?;
+        self.leaves.get(at).map(|bytes| Digest(*bytes))
+    }
+
     /// Builds the tree, which proves every leaf from [`first`](Self::first) on.
     #[must_use]
     pub fn to_tree(&self) -> MerkleTree {
