@@ -53,3 +53,9 @@ pub(super) const LOG_GAP: Duration = Duration::from_secs(60);
 
 /// Complaints that are remembered for that.
 pub(super) const LOG_SUBJECTS_MAX: usize = 256;
+
+/// Key exchange messages kept until this node has an identity: one of each of a few peers.
+pub(super) const EARLY_FRAMES_MAX: usize = 16;
+
+/// Longest of them: two certificates, a key share and a signature need less.
+pub(super) const EARLY_FRAME_BYTES_MAX: usize = 8 * 1024;

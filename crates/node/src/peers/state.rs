@@ -6,7 +6,7 @@ use super::{
     PeerEvents, PeerSettings, SendError,
     counters::Counters,
     dial,
-    limits::{BACKOFF_MAX, BACKOFF_MIN, UNREGISTERED_MAX},
+    limits::{BACKOFF_MAX, BACKOFF_MIN, EARLY_FRAME_BYTES_MAX, EARLY_FRAMES_MAX, UNREGISTERED_MAX},
     link::{Link, Pushed},
 };
 use arc_swap::ArcSwapOption;
@@ -16,7 +16,7 @@ use ccf_channels::{
 use ccf_types::NodeId;
 use parking_lot::{Mutex, RwLock};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     net::IpAddr,
     sync::{
         Arc,
@@ -41,6 +41,8 @@ pub(super) struct Shared {
     pub(super) unproven_bytes: AtomicUsize,
     pub(super) stop: Notify,
     pub(super) stopped: AtomicBool,
+    /// Key exchange messages that came before the identity.
+    early: Mutex<VecDeque<(Arc<Link>, Frame)>>,
     identity: ArcSwapOption<Identity>,
     peers: RwLock<HashMap<NodeId, Arc<Peer>>>,
     next_serial: AtomicU64,
@@ -84,6 +86,7 @@ impl Shared {
             unproven_bytes: AtomicUsize::new(0),
             stop: Notify::new(),
             stopped: AtomicBool::new(false),
+            early: Mutex::default(),
             identity: ArcSwapOption::empty(),
             peers: RwLock::default(),
             next_serial: AtomicU64::new(1),
@@ -108,13 +111,31 @@ impl Shared {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_identity(&self, identity: &Arc<Identity>) {
+    pub(super) fn set_identity(self: &Arc<Self>, identity: &Arc<Identity>) {
         self.identity.store(Some(Arc::clone(identity)));
         for peer in self.peers.read().values() {
             if let Some(channel) = &mut peer.state.lock().channel {
                 channel.set_identity(Arc::clone(identity));
             }
         }
+        let early = std::mem::take(&mut *self.early.lock());
+        for (link, frame) in early {
+            self.receive(&link, frame);
+        }
+    }
+
+    /// A peer may ask for keys a moment before this node learns that it is trusted: the last such messages are kept, lest
+    /// it take the peer seconds to ask again. Everything else is dropped (quirk Q13).
+    fn keep_early(&self, link: &Arc<Link>, frame: Frame) {
+        self.counters.frames_before_identity.add_one();
+        if frame.kind != FrameKind::Handshake || frame.payload.len() > EARLY_FRAME_BYTES_MAX {
+            return;
+        }
+        let mut early = self.early.lock();
+        if early.len() >= EARLY_FRAMES_MAX {
+            early.pop_front();
+        }
+        early.push_back((Arc::clone(link), frame));
     }
 
     pub(super) fn add_peer(&self, id: &NodeId, address: &str) {
@@ -231,7 +252,7 @@ impl Shared {
     pub(super) fn receive(self: &Arc<Self>, link: &Arc<Link>, frame: Frame) -> bool {
         let guard = self.identity.load();
         let Some(identity) = guard.as_ref() else {
-            self.counters.frames_before_identity.add_one();
+            self.keep_early(link, frame);
             return false;
         };
         let sender = frame.sender;

@@ -42,8 +42,9 @@ fn a_node_answers_a_peer_it_has_no_address_of() {
         joiner.network.counters().frames_before_identity > 0
     }));
     assert_eq!(joiner.network.send_consensus(&primary.id, &message(1), []), Err(SendError::NoIdentity));
+    let stranger = service.node();
     joiner.join(&service);
-    assert_eq!(joiner.network.send_consensus(&primary.id, &message(1), []), Err(SendError::UnknownPeer));
+    assert_eq!(joiner.network.send_consensus(&stranger.id, &message(1), []), Err(SendError::UnknownPeer));
     primary.send_until_received(&joiner, 2);
     joiner.send_until_received(&primary, 3);
 }
@@ -219,4 +220,19 @@ fn the_client_interface_is_used() {
     a.network.add_peer(&stranger, &listener.local_addr().unwrap().to_string());
     a.network.send_consensus(&stranger, &message(1), []).unwrap();
     assert_eq!(listener.accept().unwrap().1.ip().to_string(), "127.0.0.2");
+}
+
+/// A primary sends its first message a moment before the joiner knows that it is trusted, and the next one much later.
+#[test]
+fn a_key_exchange_begun_before_the_identity_is_known_goes_on() {
+    let service = Service::new();
+    let (primary, joiner) = (service.node(), service.joiner());
+    primary.knows(&joiner);
+    primary.send(&joiner, 1, &[]);
+    assert!(eventually(|| joiner.network.counters().frames_before_identity > 0));
+    joiner.join(&service);
+    assert!(
+        joiner.record.wait(|got| numbers(got, &primary.id) == [1]),
+        "without another message of the primary"
+    );
 }
