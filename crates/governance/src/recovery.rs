@@ -2,13 +2,12 @@
 //!
 //! | When | Call |
 //! |---|---|
-//! | the public ledger is being replayed | [`SecretLinks::begin_with`] after a snapshot, then [`SecretLinks::observe`] |
+//! | the public ledger is being replayed | [`SecretLinks::observe`] |
 //! | it is replayed | [`last_signature`], [`create_recovered_service`] |
 //! | the members open the service | [`crate::service::open`], through their proposal |
 //! | members send their shares | the `/gov` endpoint, which calls [`submit_share`] |
 //! | that transaction arrives, on any node | [`secrets_for_node`] |
 //! | the private ledger is replayed | [`close`], on the primary |
-//! | that transaction arrives, on any node | [`after_close`] |
 
 mod create;
 mod last_signature;
@@ -19,5 +18,5 @@ mod shares;
 pub use create::{RecoveredService, RecoveryGenesisError, create_recovered_service};
 pub use last_signature::{LastSignature, UnreadableSignature, last_signature};
 pub use links::{SecretChainError, SecretLinks};
-pub use restore::{SecretsForNode, UnusableSecrets, after_close, close, secrets_for_node};
+pub use restore::{SecretsForNode, UnusableSecrets, close, secrets_for_node};
 pub use shares::{SubmitError, Submitted, submit_share};

@@ -1,7 +1,6 @@
 //! The chain of ledger secrets: each is stored encrypted under its successor (ledger specification, section 7.4).
 
-use crate::tables::{self, secrets::HistoricalSecret};
-use ccf_kv::{KvError, Tx};
+use crate::tables::secrets::HistoricalSecret;
 use ccf_ledger::secrets::{DuplicateSecret, LedgerSecret, LedgerSecrets};
 use ccf_types::SeqNo;
 
@@ -29,19 +28,6 @@ pub enum SecretChainError {
 }
 
 impl SecretLinks {
-    /// The links as far as a state tells, as that of a snapshot: its value counts as the oldest write.
-    ///
-    /// # Errors
-    /// [`KvError`] if the value cannot be read.
-    pub fn begin_with(tx: &Tx) -> Result<SecretLinks, KvError> {
-        let table = tx.ro(&tables::HISTORICAL_LEDGER_SECRET);
-        let mut links = SecretLinks::default();
-        if let (Some(link), Some(seqno)) = (table.get()?, table.version_of_previous_write()) {
-            links.observe(seqno, link);
-        }
-        Ok(links)
-    }
-
     /// Takes the value written at `seqno`; a write at or after a later one replaces what was collected from there on.
     pub fn observe(&mut self, seqno: SeqNo, link: HistoricalSecret) {
         self.rollback(seqno.previous());

@@ -120,18 +120,3 @@ pub fn close(
     service::mark_open(node, tx, &mut info, now)?;
     Ok(true)
 }
-
-/// The present secret as it is once the transaction that closed a recovery is applied at `written_at`, from the value
-/// this wrote to `historical_encrypted_ledger_secret`; `None` if the write changes nothing for this secret. Every node
-/// asks this in a local hook on that table and puts the answer in the place of the present secret.
-#[must_use]
-pub fn after_close(
-    current: &LedgerSecret,
-    link: &HistoricalSecret,
-    written_at: SeqNo,
-) -> Option<LedgerSecret> {
-    let closes = link.previous_ledger_secret.is_some()
-        && link.next_version == Some(current.from())
-        && current.previous_stored_at().is_none();
-    closes.then(|| LedgerSecret::new(current.danger_raw(), current.from(), Some(written_at)))
-}

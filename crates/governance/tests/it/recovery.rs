@@ -6,7 +6,7 @@ use crate::{
     service::{Node, VERSION, days, encryption_key},
 };
 use ccf_crypto::{
-    cert::{Certificate, CertificateKind, Issuer, Name, SigningRequest, self_signed},
+    cert::{Certificate, CertificateKind, Issuer, Name, SigningRequest, parse_valid_from, self_signed},
     cose::{Endorsement, MemberRequest, MessageType},
     key::{Curve, EcKeyPair, PublicKey, RsaKeyPair},
     sharing::{Share, SharedSecret},
@@ -17,10 +17,11 @@ use ccf_endpoints::{
 };
 use ccf_governance::{
     Governance, NodeGovernance, NodePhase,
+    expiry::{self, CertificateOf},
     genesis::OwnPlatform,
     recovery::{
-        RecoveredService, RecoveryGenesisError, SecretChainError, SecretLinks, SecretsForNode, after_close,
-        close, create_recovered_service, last_signature, secrets_for_node,
+        RecoveredService, RecoveryGenesisError, SecretChainError, SecretLinks, SecretsForNode, close,
+        create_recovered_service, last_signature, secrets_for_node,
     },
     service,
     tables::{
@@ -215,8 +216,6 @@ impl Recovering {
         let last_signed = ledger.last();
         let last = last_signature(&store.begin()).unwrap().unwrap();
         assert_eq!((last.tx_id, last.is_cose_only), (last_signed, false));
-        let from_state = SecretLinks::begin_with(&store.begin()).unwrap();
-        assert!(!from_state.is_empty());
         store.compact(last_signed.seqno);
         let service_key = EcKeyPair::generate(Curve::P384).unwrap();
         let name = Name::parse("CN=CCF Service").unwrap();
@@ -468,10 +467,6 @@ fn from_the_public_ledger_to_the_private_state_of_real_services() {
         links.observe(closed_at, link);
         let current = node.secrets.lock().unwrap()[0].clone();
         let chain = links.restore(current.danger_raw()).unwrap();
-        let link = recovering.tx().ro(&tables::HISTORICAL_LEDGER_SECRET).get().unwrap().unwrap();
-        let linked = after_close(&current, &link, closed_at).unwrap();
-        assert_eq!((linked.from(), linked.previous_stored_at()), (created, Some(closed_at)));
-        assert!(after_close(&linked, &link, closed_at.next()).is_none(), "only once");
         let froms = |secrets: &LedgerSecrets| secrets.iter().map(|s| s.from()).collect::<Vec<_>>();
         assert_eq!(froms(&chain), [froms(&secrets), vec![created]].concat(), "{name}");
         assert_eq!(chain.latest().unwrap().previous_stored_at(), Some(closed_at));
@@ -635,4 +630,23 @@ fn chains_of_secrets_that_are_odd_or_broken() {
     assert_eq!(links.restore(&raw(3)).unwrap().latest().unwrap().previous_stored_at(), Some(SeqNo(50)));
     links.observe(SeqNo(20), link(None, Some((9, 1, 1, Some(5)))));
     assert_eq!(links.restore(&raw(9)).unwrap().iter().count(), 2);
+}
+
+#[test]
+fn certificates_of_an_old_service_have_expired() {
+    let replayed = Replayed::new(&Ledger::open("expired_service"), |_, _| {});
+    let tx = replayed.store.begin();
+    let now = parse_valid_from("2026-06-01T00:00:00Z").unwrap();
+    let warnings = expiry::warnings(&tx, now).unwrap();
+    let trusted = tx.ro(&tables::NODES).entries().unwrap();
+    let trusted: Vec<NodeId> =
+        trusted.into_iter().filter(|(_, n)| n.status == NodeStatus::Trusted).map(|(id, _)| id).collect();
+    assert!(warnings.iter().all(expiry::ExpiryWarning::is_expired), "{warnings:?}");
+    assert_eq!(warnings[0].of, CertificateOf::Service);
+    for id in trusted {
+        assert!(warnings.iter().any(|warning| warning.of == CertificateOf::Node(id.clone())), "{id}");
+    }
+    let text = warnings[0].to_string();
+    assert!(text.starts_with("The service certificate has expired on "), "{text}");
+    assert_eq!(expiry::warnings(&Store::new().begin(), now).unwrap(), []);
 }
