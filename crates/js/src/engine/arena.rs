@@ -117,6 +117,11 @@ impl Arena {
         self.refused = false;
     }
 
+    /// Changes the limit for a while; returns the one before, and does not forget what was refused.
+    pub(crate) fn replace_limit(&mut self, limit: usize) -> usize {
+        std::mem::replace(&mut self.limit, limit)
+    }
+
     /// Whether memory was refused since the limit was set.
     pub(crate) fn was_refused(&self) -> bool {
         self.refused

@@ -51,6 +51,10 @@ pub(super) unsafe extern "C" fn trampoline(
     let called = catch_unwind(AssertUnwindSafe(|| {
         let function = functions.get(usize::try_from(number).unwrap_or(usize::MAX));
         let Some(function) = function else { return Err(scope.throw_internal("no such host function")) };
+        // The engine looks at the clock once in ten thousand steps, and one such step can be a long host function.
+        if scope.state().is_out_of_time() {
+            return Err(scope.throw_fatal("interrupted"));
+        }
         check_count(scope, function, count)?;
         (function.body)(scope, &this, &args)
     }));

@@ -89,15 +89,21 @@ impl<'s> Scope<'s> {
 
     fn read_module(self, bytecode: &Bytecode) -> JsResult<Val<'s>> {
         let bytes = &bytecode.0;
+        // Without a limit: a module that is half read when memory is refused is freed wrongly by the engine. What is read
+        // is bounded by the bytecode, and the limit holds again for all that comes after.
+        let state = self.state();
+        let limit = state.with_arena(|arena| arena.replace_limit(usize::MAX));
         // SAFETY: made by `compile_module` of this very engine.
-        self.adopt(unsafe {
+        let raw = unsafe {
             qjs::JS_ReadObject(
                 self.raw(),
                 bytes.as_ptr(),
                 bytes.len() as _,
                 qjs::JS_READ_OBJ_BYTECODE.cast_signed(),
             )
-        })
+        };
+        state.with_arena(|arena| arena.replace_limit(limit));
+        self.adopt(raw)
     }
 
     /// Stands for the exception that a C function left pending.

@@ -33,7 +33,16 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn with_arena<R>(&self, f: impl FnOnce(&mut Arena) -> R) -> R {
+    /// Whether the script's time is over; remembers it if so.
+    pub(super) fn is_out_of_time(&self) -> bool {
+        let over = self.deadline.get().is_some_and(|deadline| Instant::now() >= deadline);
+        if over {
+            self.timed_out.set(true);
+        }
+        over
+    }
+
+    pub(super) fn with_arena<R>(&self, f: impl FnOnce(&mut Arena) -> R) -> R {
         // SAFETY: the arena lives as long as the state; the C side, on this same thread, is not inside of one of its
         // functions now, and `f` does not call it.
         f(unsafe { &mut *self.arena.as_ptr() })
@@ -343,11 +352,7 @@ const GC_THRESHOLD_BYTES: usize = 4 * 1024 * 1024;
 unsafe extern "C" fn interrupt(_rt: *mut qjs::JSRuntime, opaque: *mut c_void) -> c_int {
     // SAFETY: the pointer given with the handler: the state of a live runtime.
     let state = unsafe { &*opaque.cast::<State>() };
-    let over = state.deadline.get().is_some_and(|deadline| Instant::now() >= deadline);
-    if over {
-        state.timed_out.set(true);
-    }
-    c_int::from(over)
+    c_int::from(state.is_out_of_time())
 }
 
 const MALLOC: qjs::JSMallocFunctions = qjs::JSMallocFunctions {

@@ -11,6 +11,9 @@ const SOURCE: &str = "
   export function bomb() { const a = []; for (;;) a.push(new ArrayBuffer(1 << 20)); }
   export function strings() { let s = 'x'; for (;;) s = s + s.toUpperCase(); }
   export function objects() { const a = []; for (;;) a.push({ a: [1, 2, 3], b: 'x' + a.length }); }
+  export function digests() { const b = new ArrayBuffer(1 << 23); for (;;) ccf.crypto.digest('SHA-256', b); }
+  export function caught() { const b = new ArrayBuffer(1 << 23);
+    for (;;) { try { for (;;) ccf.crypto.digest('SHA-256', b); } catch { } } }
   export function small() { let a = null; for (;;) a = [a]; }
   export function regex() { return /^(a+)+$/.test('a'.repeat(40) + 'b'); }
   export function json() { let a = []; for (let i = 0; i < 100000; i++) a = [a]; return { body: a }; }
@@ -19,9 +22,9 @@ const SOURCE: &str = "
   export function sort() { return [3, 1, 2].sort(() => { for (;;) {} }); }
   export function fine() { return { body: 'fine' }; }";
 
-const FUNCTIONS: [&str; 13] = [
-    "small", "spin", "catching", "recurse", "bomb", "strings", "objects", "regex", "json", "getter",
-    "toText", "sort", "fine",
+const FUNCTIONS: [&str; 15] = [
+    "digests", "caught", "small", "spin", "catching", "recurse", "bomb", "strings", "objects", "regex",
+    "json", "getter", "toText", "sort", "fine",
 ];
 
 fn service(more: &Value) -> Service {
@@ -50,7 +53,7 @@ fn check(service: &Service, function: &str, expected: &str) {
 fn loops_recursion_and_bombs() {
     for more in [json!({}), json!({"interpreter_reuse": {"key": "k"}})] {
         let service = service(&more);
-        for function in ["spin", "catching", "getter", "sort"] {
+        for function in ["spin", "catching", "getter", "sort", "digests", "caught"] {
             check(&service, function, "InternalError: interrupted");
             let response = service.get(&format!("/app/{function}"));
             assert_eq!(message(&response), "Operation took too long to complete.", "{function}");
@@ -87,6 +90,19 @@ fn null_is_what_a_script_may_throw() {
     service.options(json!({"return_exception_details": true}));
     let response = service.get("/app/f");
     assert_eq!(body_json(&response)["error"]["details"][0]["message"], "null");
+}
+
+/// Memory that ends while modules are loaded, at every place: the engine once crashed.
+#[test]
+fn heaps_too_small_for_the_application_are_refused() {
+    let service = service(&json!({}));
+    for heap in (0..200_000).step_by(1_009) {
+        service.options(json!({"max_heap_bytes": heap}));
+        let status = service.get("/app/fine").status;
+        assert!(status == 500 || status == 200, "{heap}: {status}");
+    }
+    service.options(json!({}));
+    assert_eq!(body(&service.get("/app/fine")), "fine");
 }
 
 #[test]
