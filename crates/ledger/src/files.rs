@@ -87,6 +87,17 @@ pub enum FileError {
     /// The chunk would outgrow the 32-bit offsets of its table.
     #[error("entry {0} does not fit a chunk file of 4 GiB: sign more often")]
     ChunkTooLarge(SeqNo),
+    /// A recovery would have to remove entries of a committed file.
+    #[error(
+        "{path} is committed, but the ledger holds only up to transaction {last}: the file is corrupt, replace it by an intact copy",
+        path = path.display()
+    )]
+    CommittedAfter {
+        /// The file with the first entry that cannot be used.
+        path: PathBuf,
+        /// The last signature that holds.
+        last: SeqNo,
+    },
     /// The snapshot is larger than its frame, or one encryption, can be.
     #[error("the snapshot at {0} is too large for its format")]
     SnapshotTooLarge(SeqNo),

@@ -16,6 +16,15 @@ pub(crate) const PUBLIC_AT: usize = HEADER_BYTES + FIXED_BYTES;
 /// Bytes between the header and the public domain.
 pub(crate) const FIXED_BYTES: usize = TAG_BYTES + IV_BYTES + 8;
 
+/// Where the seqno stands in the IV.
+pub(crate) const SEQNO_AT: usize = HEADER_BYTES + TAG_BYTES;
+
+/// The seqno that an entry claims in its IV, if there are bytes enough.
+pub(crate) fn seqno_at(entry: &[u8]) -> Option<SeqNo> {
+    let bytes = entry.get(SEQNO_AT..)?.first_chunk::<8>()?;
+    Some(SeqNo(u64::from_le_bytes(*bytes)))
+}
+
 const VERSION: u8 = 1;
 const SNAPSHOT_BIT: u32 = 1 << 31;
 

@@ -107,6 +107,14 @@ impl Index {
         Ok(if changed { self.open_listed(seqno)?.map(Place::Committed) } else { None })
     }
 
+    /// The committed file that is listed for an entry.
+    pub(super) fn committed_file_of(&self, seqno: SeqNo) -> Option<PathBuf> {
+        self.directories.iter().find_map(|directory| {
+            let (_, (end, name)) = directory.chunks.range(..=seqno).next_back()?;
+            (*end >= seqno).then(|| directory.path.join(name.to_string()))
+        })
+    }
+
     /// Where the entries `from ..= to` of an open file begin, and the length of each, as far as they can fit.
     pub(super) fn open_extents(
         &self,
@@ -174,6 +182,7 @@ impl Index {
         self.generation += 1;
         self.recent.clear();
         self.directories[0].list()?;
+        self.list_changed()?;
         self.open = files.iter().filter(|file| !file.name.committed).map(OpenView::of).collect();
         Ok(())
     }

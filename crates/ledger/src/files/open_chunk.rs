@@ -3,17 +3,18 @@
 use ccf_types::SeqNo;
 use std::{
     fs::{self, File, OpenOptions},
+    io::{Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    ChunkName, ChunkPath, FileError,
+    ChunkName, ChunkPath, FileError, Notice,
     chunk::{FIRST_ENTRY_AT, read_table, read_table_position},
     directory,
 };
-use crate::entry::{EntryHeader, HEADER_BYTES};
+use crate::entry::{EntryHeader, HEADER_BYTES, SEQNO_AT, seqno_at};
 
 /// Bytes before `flushed` are on the file, those after it in the writer's buffer.
 #[derive(Debug)]
@@ -28,6 +29,15 @@ pub(super) struct OpenChunk {
     /// How far the file has been written.
     flushed: u64,
     complete: bool,
+}
+
+/// What stands after the last whole entry of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tail {
+    /// Nothing, or the beginning of an entry: a write that was cut off.
+    Torn,
+    /// Something that is no entry of this place.
+    NoEntry,
 }
 
 impl OpenChunk {
@@ -45,8 +55,9 @@ impl OpenChunk {
     }
 
     /// An existing uncommitted file. A table that fits the entries makes it complete; otherwise it is cut after
-    /// the last whole entry, which may leave none.
-    pub(super) fn open(chunk: &ChunkPath) -> Result<Self, FileError> {
+    /// the last whole entry, which may leave none. What is cut off and is not merely a torn write is kept in a file of
+    /// its own.
+    pub(super) fn open(chunk: &ChunkPath, notices: &mut Vec<Notice>) -> Result<Self, FileError> {
         let path = &chunk.path;
         let file = OpenOptions::new().read(true).write(true).open(path).map_err(FileError::io(path))?;
         let file_bytes = file.metadata().map_err(FileError::io(path))?.len();
@@ -64,7 +75,7 @@ impl OpenChunk {
             flushed: FIRST_ENTRY_AT,
             complete: false,
         };
-        open.scan(table_at.unwrap_or(file_bytes).min(file_bytes))?;
+        let mut tail = open.scan(table_at.unwrap_or(file_bytes).min(file_bytes))?;
         if let Some(table_at) = table_at
             && open.end == table_at
             && read_table(&open.file, table_at, file_bytes, path)? == open.offsets
@@ -73,36 +84,89 @@ impl OpenChunk {
             open.complete = true;
         } else {
             if table_at.is_some() {
-                open.reset(file_bytes)?;
+                // The table did not fit: the whole file may hold entries.
+                tail = open.scan(file_bytes)?;
             }
+            open.note_tail(tail, file_bytes, table_at, notices)?;
             open.cut()?;
         }
         Ok(open)
     }
 
-    /// Finds the entries by their headers, up to `limit` or the first that does not fit.
-    fn scan(&mut self, limit: u64) -> Result<(), FileError> {
+    /// Finds the entries by their headers and seqnos, up to `limit` or the first that does not fit.
+    fn scan(&mut self, limit: u64) -> Result<Tail, FileError> {
         self.offsets.clear();
         self.end = FIRST_ENTRY_AT;
-        let mut header = [0; HEADER_BYTES];
-        while self.end + HEADER_BYTES as u64 <= limit {
-            self.file.read_exact_at(&mut header, self.end).map_err(FileError::io(&self.path))?;
-            let Ok(parsed) = EntryHeader::parse(&header) else { break };
-            let (Ok(offset), true) = (u32::try_from(self.end), self.end + parsed.entry_bytes() <= limit)
+        let mut start = [0; SEQNO_AT + 8];
+        let mut tail = Tail::Torn;
+        while self.end < limit {
+            if self.end + start.len() as u64 > limit {
+                break;
+            }
+            self.file.read_exact_at(&mut start, self.end).map_err(FileError::io(&self.path))?;
+            let expected = SeqNo(self.name.start.0 + self.offsets.len() as u64);
+            let header = start.first_chunk::<HEADER_BYTES>().map(EntryHeader::parse);
+            let (Some(Ok(header)), true) = (header, seqno_at(&start) == Some(expected)) else {
+                // What a file system leaves of a write that it did not finish.
+                tail = if start.iter().all(|byte| *byte == 0) { Tail::Torn } else { Tail::NoEntry };
+                break;
+            };
+            let (Ok(offset), true) = (u32::try_from(self.end), self.end + header.entry_bytes() <= limit)
             else {
                 break;
             };
             self.offsets.push(offset);
-            self.end += parsed.entry_bytes();
+            self.end += header.entry_bytes();
         }
         self.flushed = self.end;
-        Ok(())
+        Ok(tail)
     }
 
-    /// The table did not fit: forgets it and looks for entries in the whole file.
-    fn reset(&mut self, file_bytes: u64) -> Result<(), FileError> {
-        self.file.write_all_at(&[0; 8], 0).map_err(FileError::io(&self.path))?;
-        self.scan(file_bytes)
+    /// Whether the beginning of this file's table follows its last entry: completing it was interrupted.
+    fn is_own_table(&self, file_bytes: u64) -> Result<bool, FileError> {
+        let expected: Vec<u8> = self.offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+        let there = usize::try_from(file_bytes.saturating_sub(self.end)).unwrap_or(usize::MAX);
+        if there > expected.len() {
+            return Ok(false);
+        }
+        let mut found = vec![0; there];
+        self.file.read_exact_at(&mut found, self.end).map_err(FileError::io(&self.path))?;
+        Ok(found == expected[..there])
+    }
+
+    /// Reports what will be cut off, and keeps it if it is more than the rest of a write.
+    fn note_tail(
+        &self,
+        tail: Tail,
+        file_bytes: u64,
+        table_at: Option<u64>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), FileError> {
+        let bytes = file_bytes.saturating_sub(self.end);
+        if bytes == 0 {
+            return Ok(());
+        }
+        let mut kept = None;
+        let is_table = table_at.map_or(self.is_own_table(file_bytes)?, |at| at == self.end);
+        if tail == Tail::NoEntry && !is_table {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(format!(".{}.ignored", self.end));
+            let path = PathBuf::from(name);
+            let mut rest = File::open(&self.path).map_err(FileError::io(&self.path))?;
+            rest.seek(SeekFrom::Start(self.end)).map_err(FileError::io(&self.path))?;
+            let mut target = File::create(&path).map_err(FileError::io(&path))?;
+            std::io::copy(&mut rest, &mut target).map_err(FileError::io(&path))?;
+            target.sync_all().map_err(FileError::io(&path))?;
+            kept = Some(path);
+        }
+        notices.push(Notice::Cut {
+            path: self.path.clone(),
+            after: self.last(),
+            offset: self.end,
+            bytes,
+            kept,
+        });
+        Ok(())
     }
 
     /// Makes the file incomplete and ends it with its last entry.

@@ -13,7 +13,7 @@ use super::{
     chunk::read_table_position,
     index::{Index, Place},
 };
-use crate::entry::{EntryError, EntryHeader, HEADER_BYTES};
+use crate::entry::{EntryError, EntryHeader, HEADER_BYTES, seqno_at};
 
 /// Consecutive entries, back to back as in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,12 @@ impl EntryRange {
             let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(truncated).and_then(EntryHeader::parse);
             let actual = bytes.len() as u64;
             let checked = header.and_then(|header| match header.entry_bytes() {
-                whole if whole == actual => Ok(()),
+                whole if whole == actual => match seqno_at(bytes) {
+                    Some(claimed) if claimed != seqno => {
+                        Err(EntryError::SeqNoMismatch { public: seqno.0, iv: claimed.0 })
+                    }
+                    _ => Ok(()),
+                },
                 _ => Err(EntryError::Size { stated: header.size, actual: actual - HEADER_BYTES as u64 }),
             });
             // Where in the file the entry is told by its seqno; ranges do not keep offsets.

@@ -6,7 +6,7 @@
 
 use ccf_types::SeqNo;
 use std::{
-    fs, mem,
+    fmt, fs, mem,
     path::{Path, PathBuf},
 };
 
@@ -55,6 +55,39 @@ pub enum Notice {
     },
     /// An incomplete file held no whole entry and was deleted.
     DeletedEmpty(PathBuf),
+    /// An incomplete file was cut after its last whole entry.
+    Cut {
+        /// The file.
+        path: PathBuf,
+        /// Its last entry.
+        after: SeqNo,
+        /// Where that ends.
+        offset: u64,
+        /// How much was cut off.
+        bytes: u64,
+        /// Where that is kept, if it was more than the rest of an interrupted write.
+        kept: Option<PathBuf>,
+    },
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Notice::SetAside { path, reason } => write!(f, "{} was set aside: {reason}", path.display()),
+            Notice::DeletedEmpty(path) => write!(f, "{} held no whole entry and was deleted", path.display()),
+            Notice::Cut { path, after, offset, bytes, kept } => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: {bytes} bytes at offset {offset}, after entry {after}, are no whole entry and were cut off"
+                )?;
+                match kept {
+                    Some(kept) => write!(f, "; they are kept in {}", kept.display()),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
 }
 
 impl LedgerWriter {
@@ -99,7 +132,7 @@ impl LedgerWriter {
                 aside(notices, &chunk.path, "its entries are in committed files")?;
                 continue;
             }
-            let file = OpenChunk::open(&chunk)?;
+            let file = OpenChunk::open(&chunk, notices)?;
             if file.entries() == 0 {
                 notices.push(Notice::DeletedEmpty(chunk.path));
                 file.delete()?;
@@ -256,6 +289,22 @@ impl LedgerWriter {
         })
     }
 
+    /// The public replay ended with the signature at `seqno`: everything after it goes, and files begun from here on are
+    /// those of a recovery (section 16.1).
+    ///
+    /// # Errors
+    /// [`FileError::CommittedAfter`] if entries after `seqno` are in a committed file, which then is corrupt; nothing
+    /// is changed. Else as [`truncate`](Self::truncate).
+    pub fn recover(&mut self, seqno: SeqNo) -> Result<(), FileError> {
+        if seqno < self.committed {
+            let path = self.reader.index().committed_file_of(seqno.next());
+            return Err(FileError::CommittedAfter { path: path.unwrap_or_default(), last: seqno });
+        }
+        self.truncate(seqno)?;
+        self.begin_recovery(seqno);
+        Ok(())
+    }
+
     /// Files begun from here on with an entry after `seqno` carry `.recovery` in their names until
     /// [`finish_recovery`](Self::finish_recovery). Called when the public replay ended at `seqno`, after
     /// [`truncate`](Self::truncate).
@@ -379,7 +428,7 @@ impl LedgerWriter {
         if !in_last && self.incomplete().is_none() {
             let wanted = |chunk: &ChunkPath| chunk.name.start == seqno && !chunk.name.committed;
             if let Some(chunk) = list_chunks(&self.directory)?.into_iter().find(wanted) {
-                self.files.push(OpenChunk::open(&chunk)?);
+                self.files.push(OpenChunk::open(&chunk, &mut Vec::new())?);
             }
         }
         let Some(file) = self.files.last_mut() else { return Ok(false) };

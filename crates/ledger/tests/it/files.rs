@@ -416,6 +416,70 @@ fn read_only_directories_are_looked_at_again_when_they_change() {
     assert!(has(2), "an open file can still be read");
 }
 
+/// A file whose middle was altered, or which is another's: what is whole stays, the rest is kept aside and told.
+#[test]
+fn what_is_no_entry_of_its_place_is_kept_aside() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let items: Vec<_> = (1..=4).map(|seqno| entry(&secret, seqno, Flags::NONE, 1)).collect();
+    append_all(&mut open(directory.path()), &items);
+    let path = directory.path().join("ledger_1");
+    let good: Vec<u8> = std::iter::once([0; 8].as_slice())
+        .chain(items.iter().map(|item| item.0.as_slice()))
+        .flatten()
+        .copied()
+        .collect();
+    let third = 8 + items[0].0.len() + items[1].0.len();
+    // The version, the flags, the size beyond anything, the seqno of the third entry.
+    for at in [third, third + 1, third + 7, third + 24] {
+        let mut bad = good.clone();
+        bad[at] ^= 0xf0;
+        fs::write(&path, &bad).expect("written");
+        let mut notices = Vec::new();
+        let writer = LedgerWriter::open(directory.path(), &[], &mut notices).expect("opens");
+        assert_eq!(writer.last(), SeqNo(2), "{at}");
+        drop(writer);
+        let kept = directory.path().join(format!("ledger_1.{third}.ignored"));
+        assert_eq!(fs::read(&kept).expect("kept"), bad[third..]);
+        let [Notice::Cut { after, offset, kept: Some(told), .. }] = notices.as_slice() else {
+            panic!("{notices:?}")
+        };
+        assert_eq!((*after, *offset, told), (SeqNo(2), third as u64, &kept));
+        assert!(notices[0].to_string().contains(&format!("offset {third}")));
+        fs::remove_file(kept).expect("deleted");
+    }
+    // A torn write is only cut.
+    fs::write(&path, &good[..good.len() - 5]).expect("written");
+    let mut notices = Vec::new();
+    let writer = LedgerWriter::open(directory.path(), &[], &mut notices).expect("opens");
+    assert_eq!(writer.last(), SeqNo(3));
+    assert!(matches!(notices.as_slice(), [Notice::Cut { kept: None, .. }]), "{notices:?}");
+}
+
+/// A recovery never touches committed files: one that is corrupt is named.
+#[test]
+fn recovery_stops_at_a_corrupt_committed_file() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    for seqno in 1..=3 {
+        append_all(&mut writer, &[entry(&secret, seqno, Flags::CHUNK_AFTER, 1)]);
+        writer.commit(SeqNo(seqno)).expect("commits");
+    }
+    append_all(&mut writer, &[entry(&secret, 4, Flags::NONE, 1)]);
+    let refused = writer.recover(SeqNo(1)).expect_err("committed");
+    assert!(refused.to_string().contains("ledger_2-2.committed"), "{refused}");
+    writer.recover(SeqNo(3)).expect("recovers");
+    append_all(&mut writer, &[entry(&secret, 4, Flags::CHUNK_BEFORE, 9)]);
+    assert!(names(directory.path()).contains(&"ledger_4.recovery".to_owned()));
+
+    // A committed file whose entries are another's.
+    fs::copy(directory.path().join("ledger_2-2.committed"), directory.path().join("ledger_3-3.committed"))
+        .expect("copied");
+    let result = LedgerReader::new(directory.path(), &[]).read_range(SeqNo(1), SeqNo(3), usize::MAX);
+    assert!(matches!(result, Err(FileError::Misplaced { seqno: SeqNo(3), .. })), "{result:?}");
+}
+
 /// A table whose offsets were altered never yields bytes that are no entries.
 #[test]
 fn an_altered_table_is_refused() {
