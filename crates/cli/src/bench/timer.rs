@@ -13,7 +13,7 @@ const PERIOD_MAX: Duration = Duration::from_micros(200);
 /// A periodic wake-up of an event loop.
 pub struct Timer {
     #[cfg(target_os = "linux")]
-    _timer: std::os::fd::OwnedFd,
+    timer: std::os::fd::OwnedFd,
     #[cfg(not(target_os = "linux"))]
     period: Duration,
 }
@@ -39,10 +39,9 @@ impl Timer {
             TimerfdTimerFlags::empty(),
             &Itimerspec { it_interval: spec, it_value: spec },
         )?;
-        // Registered edge-triggered: every expiry is a new event, so the count of expiries need not be read.
         let descriptor = timer.as_raw_fd();
         registry.register(&mut mio::unix::SourceFd(&descriptor), token, mio::Interest::READABLE)?;
-        Ok(Timer { _timer: timer })
+        Ok(Timer { timer })
     }
 
     /// Without such a timer the loop is woken by its time-out, at most every millisecond.
@@ -54,6 +53,18 @@ impl Timer {
         Ok(Timer { period: interval.clamp(PERIOD_MIN, PERIOD_MAX) })
     }
 
+    /// The loop was woken by the timer. Must be called: the system starts the next period when the count of expiries is
+    /// read.
+    #[cfg(target_os = "linux")]
+    pub fn acknowledge(&self) {
+        // Nothing to read means that it was read already.
+        let _ = rustix::io::read(&self.timer, &mut [0u8; 8]);
+    }
+
+    /// Without such a timer there is nothing to acknowledge.
+    #[cfg(not(target_os = "linux"))]
+    pub fn acknowledge(&self) {}
+
     /// How long the event loop may sleep at most.
     #[must_use]
     pub fn poll_timeout(&self) -> Duration {
@@ -61,5 +72,23 @@ impl Timer {
         return Duration::from_millis(100);
         #[cfg(not(target_os = "linux"))]
         return self.period;
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+
+    #[test]
+    fn it_wakes_the_loop_again_and_again() {
+        let mut poll = Poll::new().unwrap();
+        let timer = Timer::start(Duration::from_millis(50), poll.registry(), Token(7)).unwrap();
+        let mut events = Events::with_capacity(8);
+        for _ in 0..20 {
+            poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
+            assert!(events.iter().any(|event| event.token() == Token(7)), "the loop slept to its time-out");
+            timer.acknowledge();
+        }
     }
 }

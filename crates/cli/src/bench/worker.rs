@@ -177,8 +177,10 @@ impl Worker {
                 _ => {}
             }
             for event in &events {
-                if let Some(slot) = connections.get_mut(event.token().0) {
-                    run.serve(slot, &mut scratch, depth);
+                match (connections.get_mut(event.token().0), &timer) {
+                    (Some(slot), _) => run.serve(slot, &mut scratch, depth),
+                    (None, Some(timer)) => timer.acknowledge(),
+                    (None, None) => {}
                 }
             }
         }
