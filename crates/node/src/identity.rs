@@ -117,23 +117,23 @@ impl ServiceIdentity {
     /// [`IdentityError`].
     pub fn create(config: &Config, now: OffsetDateTime) -> Result<ServiceIdentity, IdentityError> {
         let start = config.command.start.clone().unwrap_or_default();
-        Self::create_for(config, start.initial_service_certificate_validity_days, now)
+        let subject = Name::parse(&start.service_subject_name)?;
+        Self::create_for(config, &subject, start.initial_service_certificate_validity_days, now)
     }
 
-    /// Makes the identity of a service whose certificate is valid for so many days from `now` on.
+    /// Makes the identity of a service with a certificate for `subject`, valid for so many days from `now` on.
     ///
     /// # Errors
     /// [`IdentityError`].
     pub fn create_for(
         config: &Config,
+        subject: &Name,
         days: u64,
         now: OffsetDateTime,
     ) -> Result<ServiceIdentity, IdentityError> {
-        let start = config.command.start.clone().unwrap_or_default();
         let key = EcKeyPair::generate(config.node_certificate.curve_id.into())?;
-        let subject = Name::parse(&start.service_subject_name)?;
         let validity = Validity::from_days(now, days)?;
-        let certificate = self_signed(&key, &subject, &[], CertificateKind::Ca, &validity)?;
+        let certificate = self_signed(&key, subject, &[], CertificateKind::Ca, &validity)?;
         Ok(ServiceIdentity { key, certificate })
     }
 

@@ -4,11 +4,11 @@ use super::{StartError, assembly::Assembly, running::RunningService};
 use crate::{
     application::Application,
     config::Config,
-    join::{JoinParameters, Joined, join},
+    join::{JoinParameters, Joined, SnapshotSource, join},
     node_facts::StartupState,
     replication::Beginning,
     service_hooks::KnownService,
-    snapshots::{StartupSnapshot, choose_startup_snapshot},
+    snapshots::{FetchSettings, SnapshotFetcher, StartupSnapshot, choose_startup_snapshot},
 };
 use ccf_consensus::{BackupStart, Configuration, Nodes, ViewHistory};
 use ccf_crypto::{cert::Certificate, cose::SignatureClaims};
@@ -47,7 +47,7 @@ pub(super) async fn start(
     assembly.facts.enter(StartupState::Pending);
     let parameters = JoinParameters {
         target: settings.target_rpc_address,
-        service_certificate: prepared.service_certificate,
+        service_certificate: prepared.service_certificate.clone(),
         certificate: assembly.facts.self_signed_certificate.read().clone(),
         private_key: assembly.node_key.to_pkcs8_pem().map_err(crate::identity::IdentityError::from)?,
         http2: config
@@ -60,8 +60,23 @@ pub(super) async fn start(
         retry_timeout: settings.retry_timeout.duration(),
         follow_redirect: settings.follow_redirect,
     };
-    let joined = join(parameters, None).await?;
-    begin(assembly, joined, snapshot)
+    let mut fetcher = settings.fetch_recent_snapshot.then(|| {
+        SnapshotFetcher::new(FetchSettings {
+            directory: config.snapshots.directory.clone(),
+            service_certificate: prepared.service_certificate,
+            attempts: settings.fetch_snapshot_max_attempts,
+            retry_interval: settings.fetch_snapshot_retry_interval.duration(),
+            bytes_max: settings.fetch_snapshot_max_size.bytes(),
+        })
+    });
+    let source = fetcher.as_mut().map(|fetcher| fetcher as &mut dyn SnapshotSource);
+    let joined = join(parameters, source).await?;
+    // What the service asked this node to begin with instead of its own.
+    let fetched = fetcher.and_then(SnapshotFetcher::into_fetched);
+    if let Some(fetched) = &fetched {
+        assembly.facts.startup_seqno.store(fetched.seqno().0, Ordering::Release);
+    }
+    begin(assembly, joined, fetched.or(snapshot))
 }
 
 fn request(assembly: &Assembly<'_>, startup_seqno: SeqNo) -> JoinRequest {

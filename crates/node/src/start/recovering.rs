@@ -17,14 +17,11 @@ use ccf_consensus::ViewHistory;
 use ccf_crypto::{cert::Certificate, cose::SignatureClaims};
 use ccf_governance::{
     genesis::OwnPlatform,
-    recovery::{RecoveredService, create_recovered_service},
+    recovery::{RecoveredService, create_recovered_service, last_signature},
     tables,
 };
 use ccf_kv::Store;
-use ccf_ledger::{
-    chunks::ChunkAccounting, entry::Flags, secrets::LedgerSecret, signature::ServiceSignature,
-    snapshot::SnapshotTrust,
-};
+use ccf_ledger::{chunks::ChunkAccounting, entry::Flags, secrets::LedgerSecret, snapshot::SnapshotTrust};
 use ccf_types::{Digest, TxId, View};
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -86,7 +83,7 @@ pub(super) fn start(
     }
 
     let days = config.command.recover.clone().unwrap_or_default().initial_service_certificate_validity_days;
-    let service = ServiceIdentity::create_for(config, days, assembly.started_at)?;
+    let service = ServiceIdentity::create_for(config, &previous.subject(), days, assembly.started_at)?;
     let endorsed = service.endorse(&assembly.signing_request, &assembly.validity)?.to_pem();
     let secret = Arc::new(LedgerSecret::random(last.seqno.next(), None)?);
     // The first secret of an empty list contradicts nothing.
@@ -181,15 +178,16 @@ fn replay_public(
     Ok(outcome.state)
 }
 
-/// Issuer and subject of the last service signature of the ledger.
+/// Issuer and subject of the last service signature of the ledger. A service that signs without its nodes cannot go on
+/// with a node that does (ledger specification, section 10.1).
 fn signature_claims(store: &Store) -> Result<SignatureClaims, StartError> {
-    let tx = store.begin();
-    let raw = |map: &ccf_types::MapName| tx.raw(map).get(ccf_ledger::tables::UNIT_KEY.as_slice());
-    let Some(value) = raw(&ccf_ledger::tables::COSE_SIGNATURES) else {
-        return Ok(SignatureClaims::default());
-    };
-    let claims = ServiceSignature::from_json(value.as_slice())
-        .and_then(|signature| Ok(signature.decode()?.header.claims))
-        .map_err(|error| StartError::Unrecoverable(format!("its last service signature: {error}")))?;
-    Ok(claims)
+    let unrecoverable = |reason: String| StartError::Unrecoverable(reason);
+    let last = last_signature(&store.begin()).map_err(|error| unrecoverable(error.to_string()))?;
+    match last {
+        Some(last) if last.is_cose_only => Err(unrecoverable(
+            "its last signature is by the service only, but this node signs itself too (Dual): a COSE-only node is needed"
+                .to_owned(),
+        )),
+        last => Ok(last.and_then(|last| last.claims).unwrap_or_default()),
+    }
 }

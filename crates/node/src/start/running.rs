@@ -1,7 +1,9 @@
 //! A node at work: its threads, how they report to each other, and how it stops.
 
 use crate::{
+    files_cleanup::FilesCleanup,
     forwarding::{ForwardedWork, Forwarder},
+    housekeeping::Housekeeping,
     interfaces::ServerHandle,
     node_facts::NodeFacts,
     node_view::RunningNode,
@@ -33,6 +35,8 @@ pub(crate) struct RunningService {
     pub(super) server: ServerHandle,
     pub(super) peers: PeerNetwork,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) _cleanup: Option<FilesCleanup>,
+    pub(super) _housekeeping: Housekeeping,
     pub(super) replication: Option<JoinHandle<()>>,
     pub(super) failed: mpsc::UnboundedSender<String>,
     pub(super) failures: mpsc::UnboundedReceiver<String>,
