@@ -15,6 +15,8 @@ pub mod http;
 pub mod identity;
 mod interfaces;
 pub mod join;
+#[doc(hidden)]
+pub mod log_hooks;
 pub mod logging;
 mod node_endpoints;
 mod node_facts;

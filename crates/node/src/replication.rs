@@ -6,6 +6,7 @@
 //! primary sends. It never executes a request, so nothing slow runs here.
 
 pub mod disk;
+mod driving;
 mod inbox;
 mod log;
 pub mod policy;
@@ -14,9 +15,10 @@ mod signing;
 pub mod status;
 mod tail;
 
+pub use driving::Moment;
 pub use inbox::{Adoption, Inbox, PeerMessage};
 pub use log::LogParts;
-pub(crate) use log::reconfiguration_of;
+pub use log::reconfiguration_of;
 pub use signing::{NodeSigner, SigningError};
 
 use crate::snapshots::SnapshotPoint;
@@ -36,7 +38,7 @@ use policy::{Due, SignaturePolicy, Unsigned};
 use status::{ReplicationStatus, Term};
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tail::Payload;
 
@@ -159,6 +161,8 @@ pub struct Replicator {
     /// The entries of the last message, for the next peer.
     payload: Option<Payload>,
     persisted: TxId,
+    /// When the present turn began: there is no other clock in it.
+    now: Moment,
     last_signed: Instant,
     signature_requested: bool,
     tick: Duration,
@@ -171,13 +175,12 @@ pub struct Replicator {
 impl Replicator {
     /// A replicator that begins as told. Afterwards the store takes transactions if the node is primary.
     #[must_use]
-    pub fn begin(parts: ReplicatorParts, beginning: Beginning) -> Replicator {
+    pub fn begin(parts: ReplicatorParts, beginning: Beginning, now: Moment) -> Replicator {
         let last = match &beginning {
             Beginning::NewService => TxId::default(),
             Beginning::Recovery { last, .. } => *last,
             Beginning::Backup(start) => TxId { view: start.view, seqno: start.seqno },
         };
-        let now = Instant::now();
         let mut replicator = Replicator {
             replica: Replica::new(parts.node_id, parts.settings),
             log: NodeLog::new(parts.log, last),
@@ -194,10 +197,11 @@ impl Replicator {
             outputs: Vec::new(),
             payload: None,
             persisted: last,
-            last_signed: now,
+            now,
+            last_signed: now.clock,
             signature_requested: false,
             tick: parts.tick,
-            last_tick: now,
+            last_tick: now.clock,
             root_queries: Vec::new(),
             refused: Refusals::default(),
             stopping: false,
@@ -223,15 +227,16 @@ impl Replicator {
     pub fn run(mut self) -> Result<(), SigningError> {
         let mut taken = Taken::default();
         loop {
-            let due = self.due(Instant::now());
+            let now = Instant::now();
+            let due = self.due(now);
             let tick = self.last_tick + self.tick;
             let (deadline, gather) = match due {
-                Due::Now => (Instant::now(), true),
+                Due::Now => (now, true),
                 Due::At(moment) => (moment.min(tick), true),
                 Due::Idle => (tick, false),
             };
             let stopped = self.inbox.take(Some(deadline), gather, &mut taken);
-            self.pass(&mut taken)?;
+            self.pass(&mut taken, Moment::now())?;
             if stopped && !self.stopping {
                 self.stopping = true;
                 return self.finish();
@@ -240,7 +245,8 @@ impl Replicator {
     }
 
     /// One round of work on what was taken.
-    fn pass(&mut self, taken: &mut Taken) -> Result<(), SigningError> {
+    fn pass(&mut self, taken: &mut Taken, now: Moment) -> Result<(), SigningError> {
+        self.now = now;
         self.tick_clock();
         for message in taken.messages.drain(..) {
             self.receive(&message);
@@ -252,7 +258,7 @@ impl Replicator {
         self.take_entries(taken);
         taken.chunk_requests.drain(..).for_each(|seqno| self.log.chunks.request(seqno));
         self.append_ready()?;
-        if self.due(Instant::now()) == Due::Now {
+        if self.due(now.clock) == Due::Now {
             self.reserve_signature()?;
         }
         self.replicate();
@@ -275,14 +281,14 @@ impl Replicator {
     }
 
     fn tick_clock(&mut self) {
-        let elapsed = self.last_tick.elapsed();
+        let elapsed = self.now.clock.saturating_duration_since(self.last_tick);
         if elapsed >= self.tick {
             let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
             self.last_tick += Duration::from_millis(elapsed_ms);
             self.step(Input::Tick(elapsed_ms));
             let idle = self.log.last().seqno == self.log.last_signature();
             let due = idle.then(|| self.log.snapshots.signature_due_at(self.log.last().seqno)).flatten();
-            self.signature_requested |= due.is_some_and(|due| due <= SystemTime::now());
+            self.signature_requested |= due.is_some_and(|due| due <= self.now.wall);
         }
     }
 
@@ -380,6 +386,7 @@ impl Replicator {
             &self.log.tree,
             self.status.committed_seqno(),
             flags,
+            self.now.wall,
         )?;
         self.reorder.skip();
         let leaf = entry.leaf;
@@ -389,7 +396,7 @@ impl Replicator {
             self.log.snapshots.taken(SnapshotPoint { state, leaf, view_history, secret });
         }
         self.status.signed(tx_id.seqno);
-        self.last_signed = Instant::now();
+        self.last_signed = self.now.clock;
         self.signature_requested = false;
         Ok(())
     }
@@ -463,7 +470,7 @@ impl Replicator {
         if leadership == Leadership::Leader {
             self.log.drop_unlogged(view);
             self.log.lead(view);
-            self.last_signed = Instant::now();
+            self.last_signed = self.now.clock;
             tracing::info!("This node is primary in view {view}, after {}", self.log.last());
             self.events.became_primary();
         } else {
@@ -525,7 +532,7 @@ impl Replicator {
             }
             self.inbox.sleep(patience.min(now + self.tick));
             self.inbox.take(Some(now), true, &mut taken);
-            self.pass(&mut taken)?;
+            self.pass(&mut taken, Moment::now())?;
         }
         self.log.disk.finish();
         Ok(())

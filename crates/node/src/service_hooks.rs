@@ -3,12 +3,12 @@
 use crate::{
     http::Authority,
     interfaces::ServerHandle,
+    log_hooks,
     node_facts::{NodeFacts, StartupState},
     node_view::RunningNode,
     peers::PeerNetwork,
     private_recovery::PrivateRecovery,
 };
-use ccf_consensus::{NodeChange, Reconfiguration};
 use ccf_crypto::{
     cert::{Certificate, renew_self_signed},
     cose::SignatureClaims,
@@ -16,10 +16,9 @@ use ccf_crypto::{
 };
 use ccf_endpoints::{Frontend, NodeView};
 use ccf_governance::{
-    recovery::{SecretLinks, SecretsForNode, secrets_for_node},
+    recovery::{SecretLinks, SecretsForNode},
     tables::{
         self,
-        node::{NodeInfo, NodeStatus},
         secrets::HistoricalSecret,
         service::{ServiceInfo, ServiceStatus},
     },
@@ -107,56 +106,16 @@ pub(crate) fn install(store: &Store, hooked: &Arc<Hooked>) {
         tables::HISTORICAL_LEDGER_SECRET.name(),
         Arc::new(move |context, writes| chain.note_link(context, writes)),
     );
-    store.on_local(tables::NODES.name(), Arc::new(reconfigure));
+    store.on_local(tables::NODES.name(), Arc::new(log_hooks::reconfigure));
     let retirement = Arc::clone(hooked);
     store.on_global(tables::NODES.name(), Arc::new(move |_, writes| retirement.note_retired(writes)));
     let service = Arc::clone(hooked);
     store.on_global(tables::SERVICE_INFO.name(), Arc::new(move |_, writes| service.service_changed(writes)));
 }
 
-/// A secret of the ledger is not what it must be: going on would write what nobody can read.
-fn stop_on_secret(seqno: SeqNo, error: &dyn std::fmt::Display) -> ! {
-    tracing::error!("The ledger secret written at {seqno} cannot be used: {error}. Exiting.");
-    std::process::abort();
-}
-
-/// Tells consensus what a transaction does to the set of nodes (consensus specification, section 8).
-fn reconfigure(context: &mut HookContext<'_>, writes: &MapWrites) {
-    let mut changes = Vec::new();
-    for (key, value) in writes {
-        let id = NodeId::from_text(&String::from_utf8_lossy(key));
-        match value.map(|row| serde_json::from_slice::<NodeInfo>(row)) {
-            Some(Ok(row)) => match row.status {
-                NodeStatus::Trusted => {
-                    let address = row.node_to_node_interface.published().into();
-                    changes.push(NodeChange::Trusted { id, address });
-                }
-                NodeStatus::Retired => changes.push(NodeChange::Removed(id)),
-                NodeStatus::Pending => {}
-            },
-            Some(Err(error)) => {
-                // All nodes see the same row, so none counts the node as a member.
-                tracing::error!(
-                    "The row of node {id} written at {} cannot be read: {error}",
-                    context.tx_id()
-                );
-            }
-            None => changes.push(NodeChange::Removed(id)),
-        }
-    }
-    if !changes.is_empty() {
-        context.act(Box::new(Reconfiguration::Changes(changes)));
-    }
-}
-
 impl Hooked {
     fn note_retired(&self, writes: &MapWrites) {
-        for (key, value) in writes {
-            let row = value.and_then(|row| serde_json::from_slice::<NodeInfo>(row).ok());
-            if row.is_some_and(|row| row.retired_committed) {
-                self.retired.lock().push(NodeId::from_text(&String::from_utf8_lossy(key)));
-            }
-        }
+        self.retired.lock().extend(log_hooks::retired_rows(writes));
     }
 
     /// The new certificate of this node in the writes on the table of endorsed certificates.
@@ -167,12 +126,8 @@ impl Hooked {
 
     /// A rekey sends every node the new ledger secret: it applies from the next transaction on.
     fn install_secret(&self, context: &mut HookContext<'_>, writes: &MapWrites) {
-        if let SecretsForNode::Rekeyed(secret) = self.own_secrets(context.tx_id().seqno, writes) {
-            if let Err(error) = self.secrets.write().add(Arc::clone(&secret)) {
-                stop_on_secret(context.tx_id().seqno, &error);
-            }
-            context.set_context(secret);
-        }
+        let sent = self.own_secrets(context.tx_id().seqno, writes);
+        log_hooks::install_secret(context, sent, &self.secrets);
     }
 
     /// The members have restored the secrets of the time before a recovery.
@@ -189,14 +144,7 @@ impl Hooked {
 
     /// What the writes on the table of secrets hold for this node.
     fn own_secrets(&self, seqno: SeqNo, writes: &MapWrites) -> SecretsForNode {
-        let Some(Some(value)) = writes.get(&UNIT) else {
-            return SecretsForNode::Nothing;
-        };
-        match secrets_for_node(value, seqno, &self.facts.node_id, &self.encryption_key) {
-            Ok(secrets) => secrets,
-            // Going on would encrypt with a secret that nobody else uses.
-            Err(error) => stop_on_secret(seqno, &error),
-        }
+        log_hooks::secrets_sent(seqno, writes, &self.facts.node_id, &self.encryption_key)
     }
 
     /// A ledger secret was stored under its successor.

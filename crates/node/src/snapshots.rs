@@ -128,6 +128,17 @@ impl Snapshots {
         Ok(Arc::new(Snapshots { schedule, events, interest, enabled, thread }))
     }
 
+    /// None are ever taken; no thread, no files. For simulations.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn never() -> Arc<Snapshots> {
+        let limits = SnapshotLimits { tx_count: u64::MAX, min_tx_count: u64::MAX, time_interval: None };
+        let schedule = SnapshotSchedule::new(limits, SeqNo::NONE, SystemTime::UNIX_EPOCH);
+        let (schedule, interest) = (Arc::new(Mutex::new(schedule)), Arc::new(Interest::default()));
+        let (enabled, thread) = (AtomicBool::new(false), Mutex::new(None));
+        Arc::new(Snapshots { schedule, events: channel().0, interest, enabled, thread })
+    }
+
     /// Whether the signature about to be reserved at `seqno` is to be a snapshot. If so: reserve it with its state
     /// kept, set `CHUNK_AFTER` in its flags, and call [`taken`](Self::taken) once it is filled.
     #[must_use]

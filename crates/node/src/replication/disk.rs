@@ -10,6 +10,21 @@ use std::{collections::VecDeque, sync::Arc, thread::JoinHandle};
 /// Batches that may wait for the disk before the replicator waits too.
 const BATCHES_MAX: usize = 256;
 
+/// Where the replicator's entries go. Calls are in order and at once; what was written is reported later
+/// ([`DiskEvents`], [`DiskProgress`](super::DiskProgress)).
+pub trait LedgerSink: Send {
+    /// Appends entries in order, each with whether it is a signature; `last` is the last of them.
+    fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId);
+    /// Drops everything after `to`.
+    fn truncate(&self, to: TxId);
+    /// Everything up to `seqno` is committed.
+    fn commit(&self, seqno: SeqNo);
+    /// Files of a recovery become ordinary ones.
+    fn finish_recovery(&self);
+    /// Waits until everything is written.
+    fn finish(self: Box<Self>);
+}
+
 /// One instruction.
 enum Command {
     /// These entries come next; the flag says whether one is a signature. With the last of them.
@@ -96,30 +111,27 @@ impl Disk {
         let thread = std::thread::Builder::new().name("disk".into()).spawn(run)?;
         Ok(Disk { queue, thread: Some(thread) })
     }
+}
 
-    /// Appends entries in order, each with whether it is a signature; `last` is the last of them. Waits if the disk is
-    /// far behind. After a failure, which has been reported, nothing happens.
-    pub fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId) {
+impl LedgerSink for Disk {
+    /// Waits if the disk is far behind. After a failure, which has been reported, nothing happens.
+    fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId) {
         self.queue.push(Command::Append(entries, last));
     }
 
-    /// Drops everything after `to`.
-    pub fn truncate(&self, to: TxId) {
+    fn truncate(&self, to: TxId) {
         self.queue.push(Command::Truncate(to));
     }
 
-    /// Everything up to `seqno` is committed.
-    pub fn commit(&self, seqno: SeqNo) {
+    fn commit(&self, seqno: SeqNo) {
         self.queue.push(Command::Commit(seqno));
     }
 
-    /// Files of a recovery become ordinary ones.
-    pub fn finish_recovery(&self) {
+    fn finish_recovery(&self) {
         self.queue.push(Command::FinishRecovery);
     }
 
-    /// Waits until everything is written.
-    pub fn finish(mut self) {
+    fn finish(mut self: Box<Self>) {
         self.queue.close();
         if let Some(thread) = self.thread.take() {
             // A panic there has been printed already; stopping goes on.

@@ -2,7 +2,7 @@
 
 use super::{
     Adoption, FinishedEntry,
-    disk::Disk,
+    disk::LedgerSink,
     received::Judge,
     tail::{Payload, Tail},
 };
@@ -44,7 +44,7 @@ pub struct LogParts {
     /// While it holds only public domains are read: the service recovers.
     pub public_only: Arc<AtomicBool>,
     /// The ledger files.
-    pub disk: Disk,
+    pub disk: Box<dyn LedgerSink>,
     /// Reads entries that are not in memory any more.
     pub reader: LedgerReader,
     /// The tree of everything before the first entry to come.
@@ -60,7 +60,7 @@ pub(super) struct NodeLog {
     pub(super) store: Store,
     pub(super) tree: MerkleTree,
     pub(super) chunks: ChunkAccounting,
-    pub(super) disk: Disk,
+    pub(super) disk: Box<dyn LedgerSink>,
     pub(super) snapshots: Arc<Snapshots>,
     secrets: Arc<RwLock<LedgerSecrets>>,
     links: Arc<Mutex<SecretLinks>>,
@@ -296,7 +296,8 @@ impl Log for NodeLog {
 }
 
 /// What the hooks of the store noticed in a transaction that consensus must know.
-pub(crate) fn reconfiguration_of(actions: Vec<Action>) -> Option<Reconfiguration> {
+#[must_use]
+pub fn reconfiguration_of(actions: Vec<Action>) -> Option<Reconfiguration> {
     actions.into_iter().find_map(|action| action.downcast().ok()).map(|change| *change)
 }
 

@@ -64,6 +64,7 @@ impl NodeSigner {
         tree: &MerkleTree,
         committed: SeqNo,
         flags: Flags,
+        now: SystemTime,
     ) -> Result<(FinishedEntry, Option<State>), SigningError> {
         let tx_id = reserved.tx_id;
         assert_eq!(tree.len(), tx_id.seqno.0, "a signature covers exactly the entries before it");
@@ -76,7 +77,7 @@ impl NodeSigner {
             service_key: &self.service_key,
             claims: &self.claims,
         };
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
         let blob = tree.to_blob_from(committed.0)?;
         let values = SignatureTransaction::sign(&signer, self.mode, tx_id, &root, blob, now)?;

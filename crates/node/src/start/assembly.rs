@@ -20,7 +20,7 @@ use crate::{
     private_recovery::PrivateRecovery,
     redirections::Redirections,
     replication::{
-        Beginning, DiskProgress, Inbox, LogParts, NodeSigner, Replicator, ReplicatorParts,
+        Beginning, DiskProgress, Inbox, LogParts, Moment, NodeSigner, Replicator, ReplicatorParts,
         disk::Disk,
         policy::SignaturePolicy,
         status::{ReplicationStatus, Term},
@@ -345,7 +345,7 @@ impl<'a> Assembly<'a> {
                 links: self.links,
                 retired: self.retired,
                 public_only: self.public_only,
-                disk,
+                disk: Box::new(disk),
                 reader,
                 tree,
                 chunk_bytes: config.ledger.chunk_size.bytes(),
@@ -355,7 +355,7 @@ impl<'a> Assembly<'a> {
             links: Box::new(Links(self.peers.clone())),
             events: Box::new(Reports { node: Arc::clone(&self.node), recovery, chores }),
         };
-        let replicator = Replicator::begin(parts, beginning);
+        let replicator = Replicator::begin(parts, beginning, Moment::now());
         let service = RunningService {
             facts: self.facts,
             inbox,
