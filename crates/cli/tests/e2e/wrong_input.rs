@@ -18,7 +18,9 @@ fn mistakes_are_explained() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("local://{}", taken.local_addr().unwrap());
     assert!(sandbox_fails(&["--node", &address]).contains("is in use"));
-    assert!(sandbox_fails(&["--nodes", "3"]).contains("not available yet"));
+    assert!(sandbox_fails(&["--nodes", "16"]).contains("1 to 15 nodes"));
+    let nowhere = sandbox_fails(&["--recover", "--ledger-dir", "no/ledger", "--common-dir", "no/common"]);
+    assert!(nowhere.contains("no/ledger"), "{nowhere}");
     assert!(sandbox_fails(&["--app", "nowhere"]).contains("nowhere"));
     assert!(sandbox_fails(&["--package", "nowhere"]).contains("nowhere"));
     assert!(sandbox_fails(&["--constitution", "nowhere.js"]).contains("nowhere.js"));
