@@ -166,15 +166,7 @@ fn replay_public(
         return Err(unrecoverable(format!("it holds no signature that verifies{reason}")));
     }
     tracing::info!("End of public ledger recovery - Truncating ledger to last signed TxID: {last}");
-    assembly.writer.truncate(last.seqno)?;
-    if assembly.writer.last() != last.seqno {
-        return Err(unrecoverable(format!(
-            "its last good signature is {last}, but committed files in {} go on to {}: restore or remove the files after it",
-            config.ledger.directory.display(),
-            assembly.writer.last()
-        )));
-    }
-    assembly.writer.begin_recovery(last.seqno);
+    assembly.writer.recover(last.seqno)?;
     Ok(outcome.state)
 }
 
