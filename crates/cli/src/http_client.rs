@@ -141,6 +141,7 @@ pub struct HttpClient {
     tls: Arc<ClientConfig>,
     protocol: Protocol,
     connection: Option<Connection>,
+    patience: Duration,
 }
 
 enum Connection {
@@ -170,7 +171,15 @@ impl HttpClient {
             address,
             protocol,
             connection: None,
+            patience: REQUEST_TIMEOUT,
         })
+    }
+
+    /// Waits so long for each answer from now on, instead of a minute.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Where this client connects to.
@@ -211,6 +220,21 @@ impl HttpClient {
         content_type: Option<&str>,
         body: Bytes,
     ) -> Result<Reply, ClientError> {
+        let content_type = content_type.map(|value| (CONTENT_TYPE.as_str(), value));
+        self.send_with(method, path, content_type.as_slice(), body)
+    }
+
+    /// Any request with any headers, as (name, value).
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no answer; a refusal is an answer.
+    pub fn send_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Reply, ClientError> {
         let target = match self.protocol {
             Protocol::Http1 => path.to_owned(),
             Protocol::Http2 => format!("https://{}{path}", self.address),
@@ -219,16 +243,14 @@ impl HttpClient {
         if self.protocol == Protocol::Http1 {
             request = request.header("host", &self.address);
         }
-        if let Some(content_type) = content_type {
-            request = request.header(CONTENT_TYPE, content_type);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body))?;
         let connection = self.connection.take();
         let exchange = exchange(connection, &self.address, &self.name, &self.tls, self.protocol, request);
         let (connection, reply) = self.runtime.block_on(async {
-            timeout(REQUEST_TIMEOUT, exchange)
-                .await
-                .map_err(|_| ClientError::Timeout(self.address.clone()))?
+            timeout(self.patience, exchange).await.map_err(|_| ClientError::Timeout(self.address.clone()))?
         })?;
         self.connection = Some(connection);
         Ok(reply)

@@ -1,0 +1,27 @@
+//! Services of several nodes, end to end: real processes, real sockets, real signals.
+//!
+//! Unlike the programs that people run, these nodes have quick timers and reach each other through [`links`], where a
+//! test can cut, hold and heal what connects them. Nothing here asserts how long something takes: waits end when what
+//! they wait for is there, or fail after a time that is generous on a busy machine.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod clients;
+mod faults;
+mod history;
+mod linearizability;
+mod links;
+mod member_node;
+mod network;
+mod random;
+mod registers;
+mod replacement;
+#[path = "../e2e/running.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest")]
+mod running;
+mod sandbox;
+mod service;
+#[path = "../e2e/shell.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest")]
+mod shell;
+mod stale_reads;
+mod verdicts;

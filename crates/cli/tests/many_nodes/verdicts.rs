@@ -1,0 +1,72 @@
+//! What judges say about the ledgers of several nodes.
+
+use crate::{member_node::MemberNode, shell};
+use ccf_crypto::hash::sha256;
+use ccf_ledger::files::{Block, ChunkReader, list_chunks};
+use ccf_types::{Digest, SeqNo, TxId};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Our verifier and the PyPI package must accept a ledger fully, and agree on how far it reaches. `earlier` are folders
+/// with what lies before the first entry of a node that began from a snapshot.
+pub(crate) fn must_be_accepted(ledger: &Path, earlier: &[PathBuf], service_certificate: &Path) {
+    let ours = shell::run(
+        Command::new(shell::ccf())
+            .args(["ledger", "verify", "--uncommitted", "--json", "--service-cert"])
+            .arg(service_certificate)
+            .arg(ledger)
+            .args(earlier),
+    );
+    let ours: Value = serde_json::from_str(&ours).unwrap();
+    assert_eq!(ours["verified"], true, "{}: {ours}", ledger.display());
+    let theirs = shell::run(
+        Command::new(shell::python_tool("read_ledger.py"))
+            .args(["--verification-level", "FULL", "--uncommitted", "-q"])
+            .arg(ledger)
+            .args(earlier),
+    );
+    let last = theirs.trim().lines().last().unwrap().to_owned();
+    let expected = format!(
+        "Verified FULL - {} transactions, {} signatures, until {}",
+        ours["transactions"],
+        ours["signatures"],
+        ours["until"].as_str().unwrap()
+    );
+    assert!(last.contains(&expected), "theirs: {last}\nours:   {expected}");
+}
+
+/// A digest of each entry of a ledger folder.
+pub(crate) fn entries(ledger: &Path) -> BTreeMap<SeqNo, Digest> {
+    let mut entries = BTreeMap::new();
+    for chunk in list_chunks(ledger).unwrap() {
+        let mut reader = ChunkReader::open(&chunk).unwrap();
+        let mut block = Block::default();
+        while reader.next_block(&mut block).unwrap() {
+            for (seqno, _, bytes) in block.entries() {
+                let before = entries.insert(seqno, sha256(bytes));
+                assert!(before.is_none(), "{}: {seqno} stands twice", ledger.display());
+            }
+        }
+    }
+    entries
+}
+
+/// The ledgers hold the same bytes, each from its first entry up to what its node knew to be committed.
+pub(crate) fn must_be_identical(nodes: &[(&MemberNode, TxId)]) {
+    let ledgers: Vec<_> =
+        nodes.iter().map(|(node, commit)| (node.index, *commit, entries(&node.ledger()))).collect();
+    let (_, _, reference) =
+        ledgers.iter().max_by_key(|(_, commit, ledger)| (ledger.contains_key(&SeqNo(1)), *commit)).unwrap();
+    for (index, commit, ledger) in &ledgers {
+        let (first, last) = (ledger.keys().next().unwrap(), ledger.keys().next_back().unwrap());
+        assert_eq!(ledger.len() as u64, last.0 - first.0 + 1, "node {index}: the ledger has gaps");
+        assert!(*last >= commit.seqno, "node {index} knew {commit} to be committed, and has {last}");
+        for (seqno, digest) in ledger.range(..=commit.seqno) {
+            assert_eq!(Some(digest), reference.get(seqno), "node {index}: entry {seqno} differs");
+        }
+    }
+}
