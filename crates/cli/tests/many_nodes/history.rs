@@ -35,6 +35,7 @@ pub(crate) enum Action {
 /// One operation. Times are of one clock, in any unit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Operation {
+    #[allow(dead_code, reason = "printed with a history that is not linearizable")]
     pub(crate) client: usize,
     pub(crate) asked: u64,
     /// None without an answer, or if the answer leaves open whether it happened.

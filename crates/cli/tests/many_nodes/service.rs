@@ -71,13 +71,13 @@ impl Service {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let root = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
-        let make = |name: String| {
-            let identity = Identity::generate(&name, Curve::P384, false, now, 1).unwrap();
+        let make = |name: String, is_member: bool| {
+            let identity = Identity::generate(&name, Curve::P384, is_member, now, 1).unwrap();
             identity.write(root.path(), &name).unwrap();
             identity
         };
-        let members: Vec<Identity> = (0..MEMBERS).map(|index| make(format!("member{index}"))).collect();
-        let user = make("user0".to_owned());
+        let members: Vec<Identity> = (0..MEMBERS).map(|index| make(format!("member{index}"), true)).collect();
+        let user = make("user0".to_owned(), false);
         let mut service =
             Service { nodes: Vec::new(), links: Links::default(), members, tuning, root, _alone: alone };
         service.start_first();
@@ -91,9 +91,15 @@ impl Service {
 
     fn start_first(&mut self) {
         let folder = self.folder(0);
+        let mut members = Vec::new();
         for index in 0..MEMBERS {
-            let name = IdentityFiles::new(Path::new(""), &format!("member{index}")).certificate;
-            fs::copy(self.root.path().join(&name), folder.join(&name)).unwrap();
+            let files = IdentityFiles::new(Path::new(""), &format!("member{index}"));
+            let copied = [files.certificate, files.encryption_public_key].map(|name| {
+                fs::copy(self.root.path().join(&name), folder.join(&name)).unwrap();
+                name.to_str().unwrap().to_owned()
+            });
+            let [certificate, encryption_key] = copied;
+            members.push((certificate, Some(encryption_key)));
         }
         let mut constitution = Vec::new();
         for (index, (name, text)) in constitution_texts::DEFAULT_VIRTUAL.iter().enumerate() {
@@ -101,8 +107,6 @@ impl Service {
             fs::write(folder.join(&name), text).unwrap();
             constitution.push(name);
         }
-        let members: Vec<(String, Option<String>)> =
-            (0..MEMBERS).map(|index| (format!("member{index}_cert.pem"), None)).collect();
         let settings =
             NodeSettings { constitution_files: &constitution, members: &members, ..self.settings(0) };
         let node = MemberNode::start(&folder, &settings, self.tuning, &self.links);
