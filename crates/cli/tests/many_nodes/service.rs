@@ -27,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, macros::format_description};
 
 /// Whatever is waited for is there within this, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -182,10 +182,11 @@ impl Service {
     pub(crate) fn trust(&mut self, index: usize) {
         let id = self.nodes[index].id.clone();
         self.wait_for_status(&id, "Pending");
-        // The default is a day from now.
+        let format = format_description!("[year][month][day][hour][minute][second]Z");
+        let valid_from = (OffsetDateTime::now_utc() - time::Duration::HOUR).format(format).unwrap();
         let action = json!({
             "name": "transition_node_to_trusted",
-            "args": {"node_id": id, "valid_from": "20200101000000Z", "validity_period_days": 365},
+            "args": {"node_id": id, "valid_from": valid_from, "validity_period_days": 1},
         });
         self.achieve("a node to be trusted", &[action], |client| Some(status_of(client, &id)? == "Trusted"));
         self.wait_until_part(index);

@@ -15,10 +15,11 @@ use crate::{
     session::{Origin, Session},
 };
 use ccf_kv::{CommitError, Committed, Store, Tx};
-use ccf_types::Digest;
+use ccf_types::{Digest, TxId};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 /// Executions of one request at most, when it keeps conflicting with others.
@@ -284,12 +285,22 @@ impl Dispatcher {
             tx, mut response, claims_digest, on_local_commit, on_global_commit, apply_writes, ..
         } = executed;
         if !apply_writes {
-            return Ok(Attempt::Done(Outcome::Respond(response)));
+            // Nothing is kept, but what the answer says was read: that something is absent, say.
+            let read = (response.status < 500).then(|| guarantee.wait_after_read()).flatten();
+            let outcome = match read {
+                Some(patience) => {
+                    let read = TxId { view: tx.commit_view(), ..tx.read_tx_id() };
+                    self.confirm(read, response, patience)?
+                }
+                None => Outcome::Respond(response),
+            };
+            return Ok(Attempt::Done(outcome));
         }
         if tx.written_bytes() > self.node.transaction_bytes_max() {
             let message = "The transaction writes more than the service accepts in one transaction.";
             return Err(ErrorResponse::new(ErrorCode::TransactionTooLarge, message));
         }
+        let view = tx.commit_view();
         let (tx_id, wrote) = match tx.commit() {
             Ok(committed) => {
                 let (tx_id, wrote) = (committed.tx_id(), matches!(committed, Committed::Wrote(_)));
@@ -327,13 +338,24 @@ impl Dispatcher {
                 None => Outcome::Respond(response),
             },
             None => match guarantee.wait_after_read() {
-                Some(patience) => {
-                    Outcome::Pending(guarantee::confirmed(self.node.barrier(), response, patience))
-                }
+                Some(patience) => self.confirm(TxId { view, ..tx_id }, response, patience)?,
                 None => Outcome::Respond(response),
             },
         };
         Ok(Attempt::Done(outcome))
+    }
+
+    /// Holds back what was read until this node is known to have been primary after that. `read` is the last transaction
+    /// that was seen, with the view in which the state was read: a later view may have lost what was seen.
+    fn confirm(&self, read: TxId, response: Response, patience: Duration) -> Result<Outcome, ErrorResponse> {
+        let barrier = self.node.barrier();
+        if barrier.view != read.view {
+            let message = "What was read could not be confirmed: another primary took over.";
+            return Err(ErrorResponse::new(ErrorCode::TransactionReplicationFailed, message));
+        }
+        // If the log was cut back meanwhile, its next transaction comes before what was seen and proves nothing.
+        let barrier = TxId { seqno: barrier.seqno.max(read.seqno.next()), ..barrier };
+        Ok(Outcome::Pending(guarantee::confirmed(barrier, response, patience)))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use crate::common::{headers, service};
 use ccf_endpoints::{
-    CommitNotice, Decision, EndpointDefinition, Method, Outcome, Pending, Request, Response,
-    testing::TestService,
+    CommitNotice, Decision, EndpointDefinition, ErrorCode, ErrorResponse, Method, Outcome, Pending, Request,
+    Response, testing::TestService,
 };
 use ccf_kv::TypedMap;
-use ccf_types::Digest;
+use ccf_types::{Digest, TxId};
 use std::{sync::atomic::Ordering, time::Duration};
 
 const RECORDS: TypedMap<String, String> = TypedMap::new("public:records");
@@ -24,6 +24,13 @@ fn guaranteed() -> TestService {
         for definition in [
             EndpointDefinition::read_write(Method::Post, "/write", write),
             EndpointDefinition::read_only(Method::Get, "/read", read),
+            EndpointDefinition::read_only(Method::Get, "/absent", |context| {
+                context.response.status = 404;
+                Ok(())
+            }),
+            EndpointDefinition::read_only(Method::Get, "/refused", |_| {
+                Err(ErrorResponse::new(ErrorCode::ResourceNotFound, "It is not there."))
+            }),
             EndpointDefinition::read_write(Method::Post, "/slow", write)
                 .wait_for_commit(Duration::from_millis(70)),
             EndpointDefinition::read_only(Method::Get, "/newest", read).linearizable(),
@@ -99,6 +106,33 @@ fn a_linearizable_read_is_confirmed_or_refused() {
     assert!(matches!(ask(&mut service, Method::Get, "/app/newest", None), Outcome::Forward));
     service.session = ccf_endpoints::testing::session(None);
     assert!(matches!(ask(&mut service, Method::Get, "/app/read", None), Outcome::Respond(_)));
+}
+
+/// That something is absent was read too: a primary that was deposed may not know that it is there by now.
+#[test]
+fn a_linearizable_read_of_nothing_is_confirmed_or_refused() {
+    let mut service = guaranteed();
+    let header = Some(("x-ccf-consistency", "linearizable"));
+    for target in ["/app/absent", "/app/refused"] {
+        let mut ask = || pending(ask(&mut service, Method::Get, target, header));
+        assert_eq!(decide(ask(), Decision::Committed).status, 404, "{target}");
+        assert_eq!(decide(ask(), Decision::Invalid).status, 503, "{target}");
+        assert_eq!(ask().expire().status, 503, "{target}");
+    }
+}
+
+/// What was read in one view is not confirmed by the next one, which may have lost it.
+#[test]
+fn a_linearizable_read_is_not_confirmed_in_another_view() {
+    let mut service = guaranteed();
+    let header = Some(("x-ccf-consistency", "linearizable"));
+    *service.node.committed.lock() = TxId::new(4, 10);
+    for target in ["/app/read", "/app/absent"] {
+        match ask(&mut service, Method::Get, target, header) {
+            Outcome::Respond(response) => assert_eq!(response.status, 503, "{target}"),
+            other => panic!("{target}: {other:?}"),
+        }
+    }
 }
 
 #[test]
