@@ -41,6 +41,15 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Use a service of three nodes while they are killed, paused and cut off, and judge what clients saw
+    Linearizability {
+        /// How long things go wrong, seconds
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+        /// Repeats a schedule; the test prints its own
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Run one fuzz target, or all, for a while (needs cargo-fuzz and a nightly compiler)
     Fuzz {
         /// Name of the target; all without it
@@ -61,6 +70,7 @@ fn main() -> ExitCode {
         Task::Simulate { words } => {
             process::cargo(&["run", "--release", "-p", "ccf-simulator", "--bin", "simulate", "--"], &words)
         }
+        Task::Linearizability { seconds, seed } => linearizability(seconds, seed),
         Task::Fuzz { target, seconds } => fuzz(target.as_deref(), seconds),
     };
     match result {
@@ -120,6 +130,14 @@ fn deny() -> Result<(), String> {
             Ok(())
         }
     }
+}
+
+fn linearizability(seconds: u32, seed: Option<u64>) -> Result<(), String> {
+    tools::prepare()?;
+    let mut variables = vec![("CCF_SECONDS", seconds.to_string())];
+    variables.extend(seed.map(|seed| ("CCF_SEED", seed.to_string())));
+    let words = ["test", "-p", "ccf-cli", "--test", "many_nodes", "linearizability", "--", "--nocapture"];
+    process::run_with(&process::cargo_program(), &words, &variables)
 }
 
 fn fuzz(target: Option<&str>, seconds: u32) -> Result<(), String> {

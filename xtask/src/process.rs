@@ -55,8 +55,17 @@ pub fn cargo_has(name: &str) -> bool {
 /// # Errors
 /// A sentence when it cannot be started or does not end with success.
 pub fn run(program: &str, words: &[&str]) -> Result<(), String> {
+    run_with(program, words, &[])
+}
+
+/// As [`run`], with variables of the environment.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with(program: &str, words: &[&str], variables: &[(&str, String)]) -> Result<(), String> {
     let status = Command::new(program)
         .args(words)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(crate::workspace::root())
         .status()
         .map_err(|e| format!("cannot start {program}: {e}"))?;

@@ -4,6 +4,7 @@
 //! test can cut, hold and heal what connects them. Nothing here asserts how long something takes: waits end when what
 //! they wait for is there, or fail after a time that is generous on a busy machine.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "seeds, schedules and counts; shown when a test fails")]
 
 mod clients;
 mod faults;

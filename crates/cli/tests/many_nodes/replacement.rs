@@ -64,15 +64,13 @@ fn all_nodes_are_replaced_under_load_and_nothing_committed_is_lost() {
             }
             let joiner = service.join(primary, snapshots_of);
             service.trust(joiner);
-            let running = |service: &Service, without: usize| -> Vec<String> {
-                let nodes = service.nodes.iter().filter(|node| node.is_running() && node.index != without);
-                nodes.map(|node| node.address.clone()).collect()
-            };
-            *addresses.lock().unwrap() = running(&service, old);
+            let staying = service.nodes.iter().filter(|node| node.is_running() && node.index != old);
+            *addresses.lock().unwrap() = staying.map(|node| node.address.clone()).collect();
             service.retire(old);
             commits.push((old, service.commit_of(old)));
             service.nodes[old].stop();
             service.forget(old);
+            println!("{:>6.1} s: node {old} is replaced by node {joiner}", began.elapsed().as_secs_f64());
         }
         is_over.store(true, Ordering::Relaxed);
         writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()

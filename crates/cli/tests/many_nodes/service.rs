@@ -69,6 +69,7 @@ impl Service {
     /// A service of `count` nodes, open, with the registers.
     pub(crate) fn open(count: usize, tuning: Tuning) -> Self {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
         let root = tempfile::tempdir().unwrap();
         let now = OffsetDateTime::now_utc();
         let make = |name: String, is_member: bool| {
@@ -86,6 +87,7 @@ impl Service {
             service.wait_until_part(joiner);
         }
         service.govern(&user);
+        println!("a service of {count} nodes is open after {:.1} s", began.elapsed().as_secs_f64());
         service
     }
 
