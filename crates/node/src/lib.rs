@@ -10,6 +10,7 @@ pub mod config;
 pub mod files_cleanup;
 mod forwarding;
 mod governance_host;
+mod historical;
 mod housekeeping;
 pub mod http;
 pub mod identity;
