@@ -44,6 +44,7 @@ pub struct EndpointContext<'a> {
     pub(crate) apply_writes: Option<bool>,
     pub(crate) on_local_commit: Option<LocalCommitCallback>,
     pub(crate) on_global_commit: Option<GlobalCommitCallback>,
+    pub(crate) wants_receipt: bool,
 }
 
 impl<'a> EndpointContext<'a> {
@@ -176,5 +177,14 @@ impl<'a> EndpointContext<'a> {
         callback: impl FnOnce(&mut Response, &CommitNotice) -> Result<(), String> + Send + 'static,
     ) {
         self.on_global_commit = Some(Box::new(callback));
+    }
+
+    /// The same, and the notice of a committed transaction has its receipt.
+    pub fn respond_with_receipt(
+        &mut self,
+        callback: impl FnOnce(&mut Response, &CommitNotice) -> Result<(), String> + Send + 'static,
+    ) {
+        self.wants_receipt = true;
+        self.respond_after_commit(callback);
     }
 }

@@ -157,6 +157,7 @@ impl TestService {
                     write_set_digest: Digest::ZERO,
                     commit_evidence: String::new(),
                     claims_digest: pending.claims_digest,
+                    receipt: None,
                 };
                 #[expect(clippy::panic)] // a test has failed
                 pending.finish(&notice).unwrap_or_else(|error| panic!("no answer: {error}"))

@@ -21,7 +21,7 @@ use ccf_endpoints::historical::{HistoricalError, HistoricalQueries, HistoricalSt
 use ccf_ledger::receipt::TransactionReceipt;
 use ccf_types::TxId;
 use parking_lot::RwLock;
-use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// The past, as this node serves it.
 pub(crate) struct Historical {
@@ -41,7 +41,7 @@ impl Historical {
         fetcher: Arc<Fetcher>,
         recent: Arc<RecentEntries>,
         soft_limit: u64,
-    ) -> io::Result<(Historical, JoinHandle<()>)> {
+    ) -> io::Result<Historical> {
         let cache = Arc::new(Cache::new(soft_limit));
         let keys = Arc::new(RwLock::new(None));
         let run = {
@@ -54,8 +54,8 @@ impl Historical {
                 });
             }
         };
-        let thread = std::thread::Builder::new().name("historical".into()).spawn(run)?;
-        Ok((Historical { cache, fetcher, recent, keys }, thread))
+        std::thread::Builder::new().name("historical".into()).spawn(run)?;
+        Ok(Historical { cache, fetcher, recent, keys })
     }
 
     /// Bytes that cached entries have in the ledger.

@@ -1,10 +1,13 @@
 //! The node as requests see it: role, commit, open frontends, and the way of a committed transaction into the ledger.
 
 use crate::{
+    historical::Historical,
     redirections::Redirections,
     replication::{FinishedEntry, Inbox, reconfiguration_of, status::ReplicationStatus},
 };
-use ccf_endpoints::{CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role};
+use ccf_endpoints::{
+    CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role, historical::HistoricalQueries,
+};
 use ccf_kv::{CommitError, Store, Tx, Written};
 use ccf_ledger::{
     entry::{DomainEncoder, EntryContext, Flags, seal},
@@ -15,7 +18,7 @@ use ccf_types::{Digest, SeqNo, TxId, View};
 use std::{
     cell::{Cell, RefCell},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -65,6 +68,8 @@ pub(crate) struct RunningNode {
     pub(crate) transaction_bytes_max: usize,
     /// Where interfaces lead clients that want another node.
     pub redirections: Redirections,
+    /// Past transactions, once the node takes part in a service.
+    pub(crate) historical: OnceLock<Historical>,
 }
 
 impl RunningNode {
@@ -97,6 +102,8 @@ impl RunningNode {
             tx_id: sealed.tx_id,
             bytes: sealed.bytes.into(),
             leaf: sealed.leaf,
+            write_set_digest: sealed.write_set_digest,
+            claims_digest,
             reconfiguration: reconfiguration_of(written.actions),
             flags,
         });
@@ -220,6 +227,10 @@ impl NodeView for RunningNode {
         let barrier = TxId { view: self.status.term().view, seqno: self.store.version().next() };
         self.inbox.request_signature();
         barrier
+    }
+
+    fn historical(&self) -> Option<&dyn HistoricalQueries> {
+        self.historical.get().map(|historical| historical as _)
     }
 
     fn redirect_address(&self, to: Role, interface: &InterfaceRules) -> Option<String> {

@@ -54,6 +54,10 @@ pub struct FinishedEntry {
     pub bytes: Bytes,
     /// Its leaf.
     pub leaf: Digest,
+    /// Digest of the bytes.
+    pub write_set_digest: Digest,
+    /// The application's claims; zeros if there are none.
+    pub claims_digest: Digest,
     /// What it does to the set of nodes.
     pub reconfiguration: Option<Reconfiguration>,
     /// The flags of its header.

@@ -7,9 +7,10 @@ use crate::{
     node_view::RunningNode,
 };
 use ccf_endpoints::{
-    CommitNotice, Dispatcher, Frontend, InterfaceRules, Outcome, Pending, Request, RequestEvent, Response,
-    Session,
+    CommitNotice, Decision, Dispatcher, Frontend, InterfaceRules, NodeView, Outcome, Pending, Request,
+    RequestEvent, Response, Session,
 };
+use ccf_ledger::receipt::TransactionReceipt;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -65,8 +66,11 @@ impl Requests {
     ) {
         let (write_set_digest, commit_evidence) = self.node.evidence_of(pending.tx_id);
         let (tx_id, claims_digest) = (pending.tx_id, pending.claims_digest);
+        let node = Arc::clone(&self.node);
         let waiter = move |decision| {
-            let notice = CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest };
+            let receipt = receipt_for(&node, &pending, decision);
+            let notice =
+                CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest, receipt };
             done(finish(pending, &notice));
         };
         self.node.status.when_decided(tx_id, Box::new(waiter));
@@ -82,6 +86,7 @@ impl Requests {
         };
         self.node.status.when_decided(tx_id, Box::new(waiter));
         let (write_set_digest, commit_evidence) = self.node.evidence_of(tx_id);
+        let node = Arc::clone(&self.node);
         HttpOutcome::Pending(Box::pin(async move {
             let told = match pending.patience() {
                 None => told.await,
@@ -94,7 +99,9 @@ impl Requests {
                 return HttpOutcome::Close;
             };
             let claims_digest = pending.claims_digest;
-            let notice = CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest };
+            let receipt = receipt_for(&node, &pending, decision);
+            let notice =
+                CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest, receipt };
             finish(pending, &notice).map_or(HttpOutcome::Close, HttpOutcome::Respond)
         }))
     }
@@ -106,6 +113,12 @@ impl Requests {
         let answer = self.forwarder.forward(term.primary.as_ref(), session, view, request, patience);
         HttpOutcome::Pending(Box::pin(answer))
     }
+}
+
+/// The receipt that a held-back response wants.
+fn receipt_for(node: &RunningNode, pending: &Pending, decision: Decision) -> Option<TransactionReceipt> {
+    let wanted = pending.wants_receipt && decision == Decision::Committed;
+    node.historical().filter(|_| wanted)?.receipt(pending.tx_id)
 }
 
 /// The response to send now; none if the session is to end without one.

@@ -6,6 +6,7 @@ use crate::{
     endpoint::Frontend,
     http::{Method, Response},
 };
+use ccf_ledger::receipt::TransactionReceipt;
 use ccf_types::{Digest, TxId};
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -42,6 +43,8 @@ pub struct Pending {
     pub tx_id: TxId,
     /// The claims digest of the transaction.
     pub claims_digest: Digest,
+    /// Whether the response is made with the receipt of the transaction.
+    pub wants_receipt: bool,
     pub(crate) response: Response,
     pub(crate) callback: GlobalCommitCallback,
     /// How long to wait at most, and what becomes of the response then.
@@ -49,7 +52,7 @@ pub struct Pending {
 }
 
 /// The fate of a transaction, given to a held-back response.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct CommitNotice {
     /// The transaction.
     pub tx_id: TxId,
@@ -61,6 +64,8 @@ pub struct CommitNotice {
     pub commit_evidence: String,
     /// Its claims digest.
     pub claims_digest: Digest,
+    /// The proof that it is in the ledger, if it is committed and the response wants a receipt.
+    pub receipt: Option<TransactionReceipt>,
 }
 
 /// The final status of a transaction.

@@ -179,6 +179,7 @@ impl Dispatcher {
             apply_writes: None,
             on_local_commit: None,
             on_global_commit: None,
+            wants_receipt: false,
         };
         // A panic of an endpoint ends its request, not the worker; the transaction is dropped with the context.
         let result = catch_unwind(AssertUnwindSafe(|| (endpoint.handler)(&mut context)));
@@ -282,7 +283,14 @@ impl Dispatcher {
             return Ok(Attempt::Done(lost));
         }
         let Executed {
-            tx, mut response, claims_digest, on_local_commit, on_global_commit, apply_writes, ..
+            tx,
+            mut response,
+            claims_digest,
+            on_local_commit,
+            on_global_commit,
+            wants_receipt,
+            apply_writes,
+            ..
         } = executed;
         if !apply_writes {
             // Nothing is kept, but what the answer says was read: that something is absent, say.
@@ -328,13 +336,22 @@ impl Dispatcher {
             }
         }
         let outcome = match on_global_commit {
-            Some(callback) => {
-                Outcome::Pending(Pending { tx_id, claims_digest, response, callback, patience: None })
-            }
+            Some(callback) => Outcome::Pending(Pending {
+                tx_id,
+                claims_digest,
+                wants_receipt,
+                response,
+                callback,
+                patience: None,
+            }),
             None if wrote => match guarantee.wait_after_write() {
-                Some(patience) => {
-                    Outcome::Pending(guarantee::committed(tx_id, claims_digest, response, patience))
-                }
+                Some(patience) => Outcome::Pending(guarantee::committed(
+                    tx_id,
+                    claims_digest,
+                    response,
+                    patience,
+                    guarantee.receipt,
+                )),
                 None => Outcome::Respond(response),
             },
             None => match guarantee.wait_after_read() {
@@ -367,6 +384,7 @@ struct Executed {
     claims_digest: Digest,
     on_local_commit: Option<crate::context::LocalCommitCallback>,
     on_global_commit: Option<crate::context::GlobalCommitCallback>,
+    wants_receipt: bool,
 }
 
 impl Executed {
@@ -378,6 +396,7 @@ impl Executed {
             claims_digest: context.claims_digest.unwrap_or(Digest::ZERO),
             on_local_commit: context.on_local_commit,
             on_global_commit: context.on_global_commit,
+            wants_receipt: context.wants_receipt,
         }
     }
 }

@@ -52,6 +52,7 @@ fn decide(pending: Pending, decision: Decision) -> Response {
         write_set_digest: Digest::ZERO,
         commit_evidence: String::new(),
         claims_digest: Digest::ZERO,
+        receipt: None,
     };
     pending.finish(&notice).expect("an answer")
 }

@@ -355,6 +355,7 @@ fn callbacks_after_local_and_global_commit() {
             write_set_digest: Digest::ZERO,
             commit_evidence: String::new(),
             claims_digest: Digest::ZERO,
+            receipt: None,
         };
         let tx = pending.tx_id.to_string();
         match (decision, pending.finish(&notice)) {

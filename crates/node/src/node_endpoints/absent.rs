@@ -1,5 +1,5 @@
-//! Endpoints whose subject this version does not have yet, answered as a node answers that has none of it: no
-//! indexing, no historical cache, no refreshed keys.
+//! Small endpoints about parts of the node; those whose subject this version does not have answer as a node that has
+//! none of it: no indexing, no refreshed keys.
 
 use super::{Shared, local, membership, respond};
 use ccf_endpoints::{EndpointDefinition, Method, openapi::AnyJson};
@@ -21,7 +21,8 @@ struct HistoricalCache {
     estimated_size: u64,
 }
 
-pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
+pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
+    let historical = shared.clone();
     let scripts = JsApp::new(Console::silent());
     vec![
         EndpointDefinition::read_only(Method::Get, "/js_metrics", move |ctx| {
@@ -33,11 +34,12 @@ pub(super) fn endpoints(_: &Shared) -> Vec<EndpointDefinition> {
         local(Method::Get, "/index/strategies", |ctx| ctx.respond_json(&[(); 0]))
             .output::<AnyJson>()
             .summary("Indexing strategies: none in this version"),
-        EndpointDefinition::command(Method::Get, "/historical_cache", |ctx| {
-            ctx.respond_json(&HistoricalCache { estimated_size: 0 })
+        EndpointDefinition::command(Method::Get, "/historical_cache", move |ctx| {
+            let past = historical.node.historical.get();
+            ctx.respond_json(&HistoricalCache { estimated_size: past.map_or(0, |past| past.cached_bytes()) })
         })
         .output::<HistoricalCache>()
-        .summary("Size of the cache of historical queries, which this version does not have"),
+        .summary("Bytes that the entries in the cache of historical queries have in the ledger"),
         EndpointDefinition::command(Method::Get, "/jwt_keys/refresh/metrics", |ctx| {
             respond(ctx, JwtRefreshMetrics { attempts: 0, successes: 0, failures: 0 })
         })

@@ -330,6 +330,8 @@ mod tests {
             tx_id: TxId::new(2, seqno),
             bytes: Bytes::new(),
             leaf: Digest::ZERO,
+            write_set_digest: Digest::ZERO,
+            claims_digest: Digest::ZERO,
             reconfiguration: None,
             flags: Flags::NONE,
         }

@@ -6,7 +6,10 @@ use super::{
     received::Judge,
     tail::{Payload, Tail},
 };
-use crate::snapshots::Snapshots;
+use crate::{
+    historical::{RecentEntries, RecentLeaf},
+    snapshots::Snapshots,
+};
 use bytes::Bytes;
 use ccf_consensus::{EntryFacts, LocalEntry, Log, Reconfiguration, Rejected};
 use ccf_governance::recovery::SecretLinks;
@@ -18,7 +21,7 @@ use ccf_ledger::{
     merkle::MerkleTree,
     secrets::LedgerSecrets,
 };
-use ccf_types::{NodeId, SeqNo, TxId, View};
+use ccf_types::{Digest, NodeId, SeqNo, TxId, View};
 use parking_lot::{Mutex, RwLock};
 use std::sync::{
     Arc,
@@ -53,6 +56,8 @@ pub struct LogParts {
     pub chunk_bytes: u64,
     /// Who takes snapshots.
     pub snapshots: Arc<Snapshots>,
+    /// The newest entries, as receipts need them.
+    pub(crate) recent: Arc<RecentEntries>,
 }
 
 /// The log of this node.
@@ -62,6 +67,10 @@ pub(super) struct NodeLog {
     pub(super) chunks: ChunkAccounting,
     pub(super) disk: Box<dyn LedgerSink>,
     pub(super) snapshots: Arc<Snapshots>,
+    recent: Arc<RecentEntries>,
+    /// The entries after the last signature, from `unsigned_from` on.
+    unsigned: Vec<RecentLeaf>,
+    unsigned_from: SeqNo,
     secrets: Arc<RwLock<LedgerSecrets>>,
     links: Arc<Mutex<SecretLinks>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
@@ -86,6 +95,9 @@ impl NodeLog {
             tree: parts.tree,
             disk: parts.disk,
             snapshots: parts.snapshots,
+            recent: parts.recent,
+            unsigned: Vec::new(),
+            unsigned_from: last.seqno.next(),
             secrets: parts.secrets,
             links: parts.links,
             retired: parts.retired,
@@ -115,7 +127,12 @@ impl NodeLog {
             facts: EntryFacts { committable, reconfiguration: entry.reconfiguration },
             size: u32::try_from(entry.bytes.len()).unwrap_or(u32::MAX),
         };
-        self.append(entry.tx_id, entry.bytes, entry.leaf, entry.flags, committable);
+        let noted = RecentLeaf {
+            write_set: entry.write_set_digest,
+            claims: Some(entry.claims_digest),
+            has_evidence: true,
+        };
+        self.append(entry.tx_id, entry.bytes, (entry.leaf, noted), entry.flags, committable);
         local
     }
 
@@ -123,17 +140,29 @@ impl NodeLog {
         &mut self,
         tx_id: TxId,
         bytes: Bytes,
-        leaf: ccf_types::Digest,
+        (leaf, noted): (Digest, RecentLeaf),
         flags: Flags,
         committable: bool,
     ) {
         self.tree.append(leaf);
+        self.note(tx_id, noted, committable.then_some(&bytes));
         self.chunks.append(tx_id.seqno, bytes.len() as u64, flags);
         self.tail.push(bytes.clone());
         self.batch.push((bytes, committable));
         self.last = tx_id;
         if committable {
             self.last_signature = tx_id.seqno;
+        }
+    }
+
+    /// Notes what receipts need of an entry; with the bytes of a signature, of all entries since the one before.
+    fn note(&mut self, tx_id: TxId, leaf: RecentLeaf, signature: Option<&Bytes>) {
+        if let Some(bytes) = signature {
+            let leaves = std::mem::take(&mut self.unsigned);
+            self.recent.push(self.unsigned_from, leaves, tx_id, bytes.clone());
+            self.unsigned_from = tx_id.seqno.next();
+        } else {
+            self.unsigned.push(leaf);
         }
     }
 
@@ -252,7 +281,14 @@ impl Log for NodeLog {
             tracing::error!("The entry of transaction {expected} cannot be applied: {reason}");
             Rejected
         })?;
-        self.append(expected, Bytes::copy_from_slice(bytes), accepted.leaf, flags, accepted.committable);
+        let digests = accepted.digests;
+        let noted = RecentLeaf {
+            write_set: digests.write_set,
+            claims: digests.claims,
+            has_evidence: digests.evidence.is_some(),
+        };
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.append(expected, bytes, (digests.leaf(), noted), flags, accepted.committable);
         let reconfiguration = reconfiguration_of(written.actions);
         Ok(EntryFacts { committable: accepted.committable, reconfiguration })
     }
@@ -276,6 +312,10 @@ impl Log for NodeLog {
         self.tail.truncate(to.seqno);
         self.disk.truncate(to);
         self.snapshots.rollback(to.seqno);
+        self.recent.rollback(to.seqno);
+        let kept = (to.seqno.0 + 1).saturating_sub(self.unsigned_from.0);
+        self.unsigned.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
+        self.unsigned_from = self.unsigned_from.min(to.seqno.next());
         self.last = to;
         self.last_signature = self.last_signature.min(to.seqno);
     }

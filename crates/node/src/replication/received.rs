@@ -6,10 +6,11 @@ use ccf_kv::{DecodeError, KvError, Store, Tx, WriteSet};
 use ccf_ledger::{
     entry::{Entry, EntryError},
     merkle::MerkleTree,
+    receipt::EntryDigests,
     secrets::LedgerSecrets,
     signature::{NodeSignature, ServiceSignature, SignatureError, SignatureValues},
 };
-use ccf_types::{Digest, NodeId, TxId};
+use ccf_types::{NodeId, TxId};
 
 /// Why an entry is refused. The text goes to the log, once.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub(super) enum Refused {
 /// An entry that may be applied.
 pub(super) struct Accepted {
     pub(super) write_set: WriteSet,
-    pub(super) leaf: Digest,
+    pub(super) digests: EntryDigests,
     pub(super) committable: bool,
 }
 
@@ -80,7 +81,7 @@ impl Judge {
         if let Some(values) = &signature {
             self.signature(expected, values, tree, &store.begin())?;
         }
-        Ok(Accepted { write_set, leaf: entry.leaf(), committable: signature.is_some() })
+        Ok(Accepted { write_set, digests: EntryDigests::of(entry), committable: signature.is_some() })
     }
 
     fn signature(

@@ -95,6 +95,8 @@ impl NodeSigner {
             tx_id,
             bytes: sealed.bytes.into(),
             leaf: sealed.leaf,
+            write_set_digest: sealed.write_set_digest,
+            claims_digest: Digest::ZERO,
             reconfiguration: None,
             flags,
         };

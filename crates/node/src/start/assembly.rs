@@ -7,6 +7,7 @@ use crate::{
     files_cleanup::FilesCleanup,
     forwarding::{ForwardedWork, Forwarder},
     governance_host::GovernanceHost,
+    historical::{FetchParts, Fetcher, Historical, RecentEntries},
     housekeeping::Housekeeping,
     http::Authority,
     identity::NodeIdentity,
@@ -144,6 +145,7 @@ impl<'a> Assembly<'a> {
             max_uncommitted: config.consensus.max_uncommitted_tx_count,
             transaction_bytes_max: config.ledger.max_transaction_size.len().min(TRANSACTION_BYTES_MAX),
             redirections: Redirections::new(config, node_id.clone()),
+            historical: OnceLock::new(),
         });
         node.frontends.open(Frontend::Node);
         let forwarder = Arc::new(Forwarder::default());
@@ -302,6 +304,20 @@ impl<'a> Assembly<'a> {
             failures: self.failed.clone(),
         };
         let reader = self.writer.reader();
+        let recent = Arc::new(RecentEntries::default());
+        let past = FetchParts {
+            reader: reader.clone(),
+            secrets: Arc::clone(&self.secrets),
+            status: Arc::clone(&self.node.status),
+            store: self.store.clone(),
+            service: Arc::clone(&self.service),
+            threads: std::thread::available_parallelism()
+                .map_or(1, |cores| cores.get().min(HISTORICAL_THREADS_MAX)),
+        };
+        let cache_limit = config.historical_cache_soft_limit.bytes();
+        let past = Historical::start(Arc::new(Fetcher::new(past)), Arc::clone(&recent), cache_limit)?;
+        // A node begins once.
+        let _ = self.node.historical.set(past);
         let disk = Disk::start(self.writer, Arc::new(reports))?;
         let signatures = &config.ledger_signatures;
         let chores = Chores::start()?;
@@ -350,6 +366,7 @@ impl<'a> Assembly<'a> {
                 tree,
                 chunk_bytes: config.ledger.chunk_size.bytes(),
                 snapshots: Arc::clone(&snapshots),
+                recent,
             },
             progress,
             links: Box::new(Links(self.peers.clone())),
@@ -358,6 +375,7 @@ impl<'a> Assembly<'a> {
         let replicator = Replicator::begin(parts, beginning, Moment::now());
         let service = RunningService {
             facts: self.facts,
+            node: self.node,
             inbox,
             server: self.server,
             peers: self.peers,
@@ -371,6 +389,9 @@ impl<'a> Assembly<'a> {
         Ok((service, replicator))
     }
 }
+
+/// Threads that decode the entries of one historical query: requests should not starve beside it.
+const HISTORICAL_THREADS_MAX: usize = 4;
 
 fn millis(text: &TimeText) -> u64 {
     u64::try_from(text.duration().as_millis()).unwrap_or(u64::MAX)

@@ -31,6 +31,7 @@ use tokio::sync::mpsc;
 /// A running node.
 pub(crate) struct RunningService {
     pub(super) facts: Arc<NodeFacts>,
+    pub(super) node: Arc<RunningNode>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) server: ServerHandle,
     pub(super) peers: PeerNetwork,
@@ -84,6 +85,9 @@ impl RunningService {
         }
         self.peers.stop();
         self.snapshots.stop();
+        if let Some(historical) = self.node.historical.get() {
+            historical.stop();
+        }
     }
 }
 
