@@ -2,24 +2,27 @@
 //! measurements, and a sample of a native application (applications specification, section 14.1).
 //!
 //! Private messages live in `records`, public ones in `public:records`; with `?scope=X` the name gets the suffix
-//! `-X`. Not here yet: what needs historical states, receipts or an index.
+//! `-X`.
 #![forbid(unsafe_code)]
 
 mod callers;
 mod etag;
+mod historical;
+mod indexed;
 mod ordinary;
 mod private;
+mod proofs;
 mod public;
 mod records;
 mod waiting;
 
-use ccf_sdk::{Frontend, InvalidTemplate, Registry, authn, openapi::ApiInfo};
+use ccf_sdk::{Frontend, InvalidTemplate, Registry, authn, indexing::Indexing, openapi::ApiInfo};
 
-/// The application's endpoints.
+/// The application's endpoints; its index of public messages is installed in `indexing`.
 ///
 /// # Errors
 /// [`InvalidTemplate`] never happens with the paths of this application; a test makes sure.
-pub fn endpoints() -> Result<Registry, InvalidTemplate> {
+pub fn endpoints(indexing: Option<&dyn Indexing>) -> Result<Registry, InvalidTemplate> {
     let mut app = Registry::new(Frontend::App);
     app.set_info(ApiInfo {
         title: "CCF Sample Logging App".to_owned(),
@@ -31,6 +34,9 @@ pub fn endpoints() -> Result<Registry, InvalidTemplate> {
     waiting::install(&mut app)?;
     callers::install(&mut app)?;
     ordinary::install(&mut app)?;
+    historical::install(&mut app)?;
+    indexed::install(&mut app, indexing)?;
+    proofs::install(&mut app)?;
     Ok(app)
 }
 

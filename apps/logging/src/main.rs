@@ -7,6 +7,8 @@ use ccf_node::Application;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    let application = Application::native("logging", |_| logging::endpoints().map_err(|e| e.to_string()));
+    let application = Application::native("logging", |context| {
+        logging::endpoints(Some(context.indexing)).map_err(|e| e.to_string())
+    });
     std::process::exit(ccf_node::run(application));
 }

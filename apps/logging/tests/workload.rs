@@ -35,7 +35,7 @@ struct Log {
 /// The application with one user, who is the caller, and one member.
 fn log() -> Log {
     let (user, member) = (caller(), caller());
-    let mut service = TestService::new(logging::endpoints().unwrap());
+    let mut service = TestService::new(logging::endpoints(None).unwrap());
     let tx = service.store.begin();
     tx.wo(&USER_CERTS).put(&user.certificate.user_id(), &user.certificate.to_pem()).unwrap();
     tx.wo(&MEMBER_CERTS).put(&member.certificate.member_id(), &member.certificate.to_pem()).unwrap();

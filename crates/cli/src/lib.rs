@@ -13,6 +13,7 @@ pub mod keys;
 pub mod ledger;
 pub mod member;
 pub mod node;
+pub mod receipt;
 pub mod sandbox;
 pub mod terminal;
 pub mod tls;

@@ -1,7 +1,7 @@
 //! `ccf`: one command line for developers, operators, members and auditors.
 #![forbid(unsafe_code)]
 
-use ccf_cli::{bench, keys, ledger, member, node, sandbox, terminal};
+use ccf_cli::{bench, keys, ledger, member, node, receipt, sandbox, terminal};
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ struct Cli {
 enum Command {
     Sandbox(sandbox::arguments::SandboxArgs),
     Ledger(ledger::LedgerArgs),
+    Receipt(receipt::ReceiptArgs),
     Member(member::MemberArgs),
     Keys(keys::KeysArgs),
     Bench(bench::BenchArgs),
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Sandbox(args) => sandbox::run(&args),
         Command::Ledger(args) => ledger::run(&args),
+        Command::Receipt(args) => receipt::run(&args),
         Command::Member(args) => member::run(&args),
         Command::Keys(args) => keys::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -11,18 +11,22 @@
 //! | give a receipt | [`HistoricalState::receipt`] |
 
 mod adapter;
+mod service;
 mod state;
 mod wanted;
 
 pub use adapter::{
-    HISTORICAL_RETRY_SECONDS, TX_ID_PARAMETER, TxIdFrom, historical, historical_in, not_available,
+    HISTORICAL_RETRY_SECONDS, TX_ID_PARAMETER, TxIdFrom, historical, historical_in, named_state,
+    not_available,
 };
 pub(crate) use adapter::{built_in_cose_receipt, built_in_receipt, queries};
+pub use ccf_crypto::cose::{CoseError, UnprotectedValue, set_unprotected_header};
+pub use ccf_ledger::receipt::{Receipt, TransactionReceipt};
+pub use service::{NotOurReceipt, cose_signatures_config, trusted_keys, verify_own_receipt};
 pub use state::{Endorsements, HistoricalState, receipt_json};
 pub use wanted::{HANDLE_STATES_MAX, InvalidWanted, SeqNos};
 
 use ccf_crypto::cose::ServiceKeys;
-use ccf_ledger::receipt::TransactionReceipt;
 use ccf_types::TxId;
 use std::{sync::Arc, time::Duration};
 

@@ -11,6 +11,7 @@
 //! | declare endpoints | [`EndpointDefinition`], [`json`], [`json_answer`], [`Registry::install`] |
 //! | write a handler | [`EndpointContext`], [`Query`], [`ErrorResponse`] |
 //! | read the past, give receipts | [`historical`](mod@historical) |
+//! | index what is committed | [`indexing`] |
 //! | identify callers | [`authn`]: the policies, [`Caller`] |
 //! | serve requests | [`Dispatcher`], [`Session`], [`NodeView`] (the node implements it), [`Outcome`] |
 //! | test endpoints | [`testing::TestService`] |
@@ -26,6 +27,7 @@ mod endpoint;
 mod error;
 pub mod historical;
 mod http;
+pub mod indexing;
 pub mod openapi;
 mod registry;
 mod route;
@@ -35,6 +37,12 @@ pub mod testing;
 
 /// SHA-256, for claims digests and entity tags.
 pub use ccf_crypto::hash::sha256;
+
+/// Bytes as base64 text, for binary members of JSON.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes)
+}
 
 pub use crate::adapter::{json, json_answer};
 pub use crate::authn::{AuthnPolicy, Caller};

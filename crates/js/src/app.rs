@@ -13,7 +13,7 @@ use crate::tables::{BYTECODE, BYTECODE_VERSION, ENDPOINTS, INTERPRETER_FLUSH, MO
 use ccf_endpoints::authn::Policies;
 use ccf_endpoints::{
     DispatchError, DynamicEndpoints, DynamicMatch, DynamicOperation, EndpointDefinition, Frontend, Method,
-    MethodSet, Mode, PathTemplate, RouteTable,
+    MethodSet, PathTemplate, RouteTable,
 };
 use ccf_kv::{State, Tx, UNIT};
 use ccf_types::{MapName, SeqNo, View};
@@ -270,9 +270,4 @@ fn parse_key(key: &[u8]) -> Option<(Method, PathTemplate)> {
         return None;
     }
     Some((verb.parse().ok()?, PathTemplate::parse(path).ok()?))
-}
-
-/// A mode that the framework's dispatch knows from one this crate cannot serve yet.
-pub(crate) fn is_historical(mode: Mode) -> bool {
-    mode == Mode::Historical
 }

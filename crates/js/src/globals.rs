@@ -9,6 +9,7 @@ mod crypto;
 mod gov;
 pub use gov::check_constitution;
 mod handle;
+pub(crate) mod historical;
 mod host_effects;
 pub(crate) mod request;
 mod rpc;
@@ -69,8 +70,8 @@ pub(crate) static FUNCTIONS: &[Def] = &[
     def("ccf.consensus", "getLastCommittedTxId", 0, APP, consensus::last_committed_tx_id),
     def("ccf.consensus", "getStatusForTxId", 2, APP, consensus::status_for_tx_id),
     def("ccf.consensus", "getViewForSeqno", 1, APP, consensus::view_for_seqno),
-    def("ccf.historical", "getStateRange", 4, APP, consensus::state_range),
-    def("ccf.historical", "dropCachedStates", 1, APP, consensus::drop_cached_states),
+    def("ccf.historical", "getStateRange", 4, APP, historical::state_range),
+    def("ccf.historical", "dropCachedStates", 1, APP, historical::drop_cached_states),
     def("ccf.crypto", "sign", 3, APP | GOV, crypto::sign),
     def("ccf.crypto", "verifySignature", 4, APP | GOV, crypto::verify_signature),
     def("ccf.crypto", "generateAesKey", 1, APP | GOV, crypto::generate_aes_key),
@@ -119,6 +120,7 @@ pub(crate) static FUNCTIONS: &[Def] = &[
     any("console", "error", APP | GOV, console::error),
     any("Math", "random", APP | GOV, convert::random),
     any(ACCESSOR, "kv", APP | GOV, handle::table),
+    any(ACCESSOR, "past kv", APP, handle::past_table),
     any(ACCESSOR, "impure", APP | GOV, convert::note_impure),
     any(ACCESSOR, "get headers", APP, request::get_headers),
     any(ACCESSOR, "set headers", APP, request::set_headers),
@@ -197,7 +199,14 @@ pub(crate) fn install(scope: Scope<'_>) -> JsResult<()> {
         let made = if here == APP { accessor(scope, name)? } else { scope.undefined() };
         JsResult::Ok(scope.keep(made))
     };
+    let past_kv = if here == APP {
+        let make = scope.eval_script("<init>", MAKE_PAST_KV)?;
+        make.call(&scope.undefined(), &[&accessor(scope, "past kv")?])?
+    } else {
+        scope.undefined()
+    };
     host.prepared.set(Some(Prepared {
+        past_kv: scope.keep(past_kv),
         body_prototype: scope.keep(body),
         headers_getter: accessor_kept("get headers")?,
         headers_setter: accessor_kept("set headers")?,
@@ -235,6 +244,10 @@ pub(crate) fn unwatch_clock(scope: Scope<'_>) -> JsResult<()> {
 /// A proxy in which every name has a table and which cannot be changed.
 const MAKE_KV: &str = "(get) => new Proxy(Object.freeze(Object.create(null)), \
     Object.freeze({ __proto__: null, get, has: () => true, set: () => false }))";
+
+/// The same for the tables of a past state, by its number.
+const MAKE_PAST_KV: &str = "(get) => (state) => new Proxy(Object.freeze(Object.create(null)), \
+    Object.freeze({ __proto__: null, get: (_, name) => get(state, name), has: () => true, set: () => false }))";
 
 /// `Date` becomes an accessor that remembers the real one in itself.
 const WATCH_CLOCK: &str = "(note) => { const real = Date; \

@@ -10,10 +10,10 @@ use crate::engine::scoped::ScopedInvocation;
 use crate::engine::value::{Atom, JsResult, Scope};
 use crate::governance::GovernanceHost;
 use crate::limits::TABLE_NAMES_MAX;
-use ccf_endpoints::{Caller, NodeView, Request};
+use ccf_endpoints::{Caller, NodeView, Request, historical::HistoricalState};
 use ccf_kv::Tx;
 use ccf_types::{Digest, MapName};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::sync::Arc;
 
 /// Which globals an interpreter has.
@@ -46,6 +46,8 @@ pub(crate) struct Host {
     pub(crate) prepared: Cell<Option<Prepared>>,
     /// `ccf.enableMetricsLogging`.
     pub(crate) metrics_logging: Cell<bool>,
+    /// How many past states scripts were given since the interpreter was made.
+    pub(crate) past_states: Cell<usize>,
     /// Something the next request would see differently was used: the time, chance, the store, the console.
     pub(crate) impure: Cell<bool>,
 }
@@ -53,6 +55,7 @@ pub(crate) struct Host {
 /// Values and names made once per interpreter.
 #[derive(Clone, Copy)]
 pub(crate) struct Prepared {
+    pub(crate) past_kv: Kept,
     pub(crate) body_prototype: Kept,
     pub(crate) headers_getter: Kept,
     pub(crate) headers_setter: Kept,
@@ -90,6 +93,17 @@ pub(crate) struct Invocation<'a> {
     pub(crate) claims_digest: Cell<Option<Digest>>,
     /// Why the request as a whole fails, whatever the script does.
     pub(crate) fatal: RefCell<Option<String>>,
+    /// The past state that the request is about.
+    pub(crate) historical: Option<&'a Arc<HistoricalState>>,
+    past: RefCell<Past>,
+}
+
+/// Past states that were given to the script during a call.
+#[derive(Default)]
+struct Past {
+    /// The number of the first one.
+    first: usize,
+    states: Vec<(Arc<HistoricalState>, OnceCell<Tx>)>,
 }
 
 impl<'a> Invocation<'a> {
@@ -104,7 +118,28 @@ impl<'a> Invocation<'a> {
             apply_writes: Cell::new(None),
             claims_digest: Cell::new(None),
             fatal: RefCell::new(None),
+            historical: None,
+            past: RefCell::default(),
         }
+    }
+
+    /// Keeps a past state until the call ends; its number, which is never used again in this interpreter.
+    pub(crate) fn remember(&self, host: &Host, state: &Arc<HistoricalState>) -> usize {
+        let number = host.past_states.get() + 1;
+        host.past_states.set(number);
+        let mut past = self.past.borrow_mut();
+        if past.states.is_empty() {
+            past.first = number;
+        }
+        past.states.push((Arc::clone(state), OnceCell::new()));
+        number
+    }
+
+    /// Runs `f` with the store of a past state of this call; none if it is of another one.
+    pub(crate) fn in_past<R>(&self, number: usize, f: impl FnOnce(&Tx) -> R) -> Option<R> {
+        let past = self.past.borrow();
+        let (state, tx) = past.states.get(number.checked_sub(past.first)?)?;
+        Some(f(tx.get_or_init(|| state.tx())))
     }
 }
 
@@ -119,6 +154,7 @@ impl Host {
             modules: RefCell::default(),
             prepared: Cell::new(None),
             metrics_logging: Cell::new(true),
+            past_states: Cell::new(0),
             impure: Cell::new(false),
         }
     }

@@ -1,6 +1,6 @@
 //! What a binary links into a node: an application.
 
-use ccf_endpoints::{Frontend, Registry, openapi::ApiInfo};
+use ccf_endpoints::{Frontend, Registry, indexing::Indexing, openapi::ApiInfo};
 use ccf_js::{Console, JsApp, Level, Tag};
 use ccf_kv::Store;
 use ccf_types::NodeId;
@@ -21,6 +21,8 @@ pub struct ApplicationContext<'a> {
     pub node_id: &'a NodeId,
     /// The store its transactions will work on.
     pub store: &'a Store,
+    /// Where its indexes are installed.
+    pub indexing: &'a dyn Indexing,
 }
 
 impl Application {

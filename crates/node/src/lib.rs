@@ -14,6 +14,7 @@ mod historical;
 mod housekeeping;
 pub mod http;
 pub mod identity;
+mod indexing;
 mod interfaces;
 pub mod join;
 #[doc(hidden)]

@@ -2,11 +2,13 @@
 
 use crate::{
     historical::Historical,
+    indexing::Indexes,
     redirections::Redirections,
     replication::{FinishedEntry, Inbox, reconfiguration_of, status::ReplicationStatus},
 };
 use ccf_endpoints::{
     CommitRecord, Frontend, InterfaceRules, NodeView, NotReplicated, Role, historical::HistoricalQueries,
+    indexing::Indexing,
 };
 use ccf_kv::{CommitError, Store, Tx, Written};
 use ccf_ledger::{
@@ -70,6 +72,8 @@ pub(crate) struct RunningNode {
     pub redirections: Redirections,
     /// Past transactions, once the node takes part in a service.
     pub(crate) historical: OnceLock<Historical>,
+    /// Indexes over committed transactions.
+    pub(crate) indexes: Arc<Indexes>,
 }
 
 impl RunningNode {
@@ -231,6 +235,10 @@ impl NodeView for RunningNode {
 
     fn historical(&self) -> Option<&dyn HistoricalQueries> {
         self.historical.get().map(|historical| historical as _)
+    }
+
+    fn indexing(&self) -> Option<&dyn Indexing> {
+        Some(&*self.indexes)
     }
 
     fn redirect_address(&self, to: Role, interface: &InterfaceRules) -> Option<String> {

@@ -36,6 +36,9 @@ use std::{io, path::Path};
 /// The most one transaction may write whatever the configuration says: what is committed must fit an entry.
 const TRANSACTION_BYTES_MAX: usize = ccf_ledger::limits::SEALED_ENTRY_BYTES_MAX - 1024;
 
+/// Files of indexes, made anew with each start.
+const INDEX_DIRECTORY: &str = ".index";
+
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -205,7 +208,7 @@ fn make_directories(config: &Config) -> Result<(), StartError> {
     };
     let snapshots = &config.snapshots.directory;
     std::fs::create_dir_all(snapshots).map_err(unwritable(snapshots))?;
-    let index = Path::new(".index");
+    let index = Path::new(INDEX_DIRECTORY);
     if index.exists() {
         std::fs::remove_dir_all(index).map_err(unwritable(index))?;
     }

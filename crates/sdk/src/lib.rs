@@ -41,8 +41,8 @@ pub mod authn;
 pub use ccf_endpoints::{
     Caller, CommitNotice, Decision, EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse,
     ForwardingRequired, FromQuery, Frontend, Headers, InvalidTemplate, Method, Params, Query,
-    RedirectionStrategy, Registry, Request, Response, TX_ID_HEADER, TxStatus, json, json_answer, openapi,
-    sha256, tables,
+    RedirectionStrategy, Registry, Request, Response, TX_ID_HEADER, TxStatus, base64, historical, indexing,
+    json, json_answer, openapi, sha256, tables,
 };
 pub use ccf_kv::{
     Codec, CodecError, Encoded, Json, KvError, MapHandle, MapReader, Raw, SmallBytes, Tx, TypedMap, TypedSet,

@@ -100,6 +100,85 @@ export function post_private_raw_text(request) {
   return {};
 }
 
+/** What an earlier transaction wrote, named by the header `x-ms-ccf-transaction-id`. */
+function past(name, request) {
+  const parameters = query(request);
+  const tables = ccf.historicalState.kv;
+  const scoped = parameters.scope === undefined ? name : `${name}-${parameters.scope}`;
+  const found = tables[scoped].get(key(parameters.id));
+  return found === undefined ? undefined : ccf.bufToStr(found);
+}
+
+function historical(name, request) {
+  const msg = past(name, request);
+  return msg === undefined ? { statusCode: 204 } : { body: { msg } };
+}
+
+/** The same with the proof that it is in the ledger. The claims of a public record are the digest of its message, which
+ * the reader can make. */
+function historical_receipt(name, request, claims) {
+  const msg = past(name, request);
+  if (msg === undefined) {
+    return { statusCode: 204 };
+  }
+  const receipt = ccf.historicalState.receipt;
+  if (!claims) {
+    delete receipt.leaf_components.claims_digest;
+  }
+  return { body: { msg, receipt } };
+}
+
+const PAGE = 2000;
+
+/** All messages that a range of transactions gave to a number, page by page. */
+function historical_range(name, path, request) {
+  const parameters = query(request);
+  const id = key(parameters.id);
+  const number = (text, otherwise) => (text === undefined ? otherwise : parseInt(text));
+  const committed = ccf.consensus.getLastCommittedTxId().seqno;
+  const from = number(parameters.from_seqno, 1);
+  const to = number(parameters.to_seqno, ccf.kv[name].getVersionOfPreviousWrite(id) ?? committed);
+  if (!(from >= 1) || !(to >= from)) {
+    const message = `Invalid range: starts at ${from} but ends at ${to}.`;
+    return { statusCode: 400, body: { error: { code: "InvalidInput", message } } };
+  }
+  const view = ccf.consensus.getViewForSeqno(to);
+  if (view === null || ccf.consensus.getStatusForTxId(view, to) !== "Committed") {
+    const message = `Only committed transactions can be queried. Transaction at seqno ${to} is not.`;
+    return { statusCode: 400, body: { error: { code: "InvalidInput", message } } };
+  }
+  const end = Math.min(to, from + PAGE - 1);
+  const digest = ccf.crypto.digest("SHA-256", ccf.jsonCompatibleToBuf([name, parameters.id, from, end]));
+  const handle = new DataView(digest).getUint32(0);
+  const states = ccf.historical.getStateRange(handle, from, end, 30 * 60);
+  if (states === null) {
+    return { statusCode: 202, headers: { "retry-after": "1" }, body: "Still fetching earlier transactions" };
+  }
+  const entries = [];
+  for (const state of states) {
+    const found = state.kv[name].get(id);
+    if (found !== undefined) {
+      const seqno = parseInt(state.transactionId.split(".")[1]);
+      entries.push({ seqno, id: parseInt(parameters.id), msg: ccf.bufToStr(found) });
+    }
+  }
+  ccf.historical.dropCachedStates(handle);
+  const body = { entries };
+  if (end < to) {
+    body["@nextLink"] = `/app${path}?from_seqno=${end + 1}&to_seqno=${to}&id=${parameters.id}`;
+  }
+  return { body };
+}
+
+export const get_private_historical = (request) => historical(PRIVATE, request);
+export const get_public_historical = (request) => historical(PUBLIC, request);
+export const get_private_historical_receipt = (request) => historical_receipt(PRIVATE, request, true);
+export const get_public_historical_receipt = (request) => historical_receipt(PUBLIC, request, false);
+export const get_private_historical_range = (request) =>
+  historical_range(PRIVATE, "/log/private/historical/range", request);
+export const get_public_historical_range = (request) =>
+  historical_range(PUBLIC, "/log/public/historical/range", request);
+
 /** Says who calls and how that was found out. */
 export function multi_auth(request) {
   const describe = (caller) => {

@@ -1,7 +1,7 @@
 //! What dispatch and endpoints ask of the node.
 
 use super::{TxStatus, tx_status};
-use crate::{endpoint::Frontend, historical::HistoricalQueries, session::InterfaceRules};
+use crate::{endpoint::Frontend, historical::HistoricalQueries, indexing::Indexing, session::InterfaceRules};
 use ccf_kv::Written;
 use ccf_types::{Digest, SeqNo, TxId, View};
 
@@ -77,6 +77,11 @@ pub trait NodeView: Send + Sync {
 
     /// Past transactions; none before the node takes part in a service.
     fn historical(&self) -> Option<&dyn HistoricalQueries> {
+        None
+    }
+
+    /// Indexes over committed transactions.
+    fn indexing(&self) -> Option<&dyn Indexing> {
         None
     }
 

@@ -12,7 +12,7 @@ use ccf_kv::UNIT;
 use ccf_ledger::{receipt::TransactionReceipt, tables::SERVICE_INFO};
 use ccf_types::TxId;
 use serde::Deserialize;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Where a request names the transaction it is about.
 pub type TxIdFrom = fn(&EndpointContext<'_>) -> Option<TxId>;
@@ -42,16 +42,31 @@ pub fn historical_in(
     + Sync
     + 'static,
 ) -> impl Fn(&mut EndpointContext<'_>) -> Result<(), ErrorResponse> + Send + Sync + 'static {
-    move |ctx| {
-        let (tx_id, queries) = committed(ctx, name)?;
-        match state(queries, tx_id)? {
-            Some(state) => handler(ctx, &state),
-            None => {
-                not_available(ctx, tx_id);
-                Ok(())
-            }
-        }
+    move |ctx| match state_in(ctx, name)? {
+        Some(state) => handler(ctx, &state),
+        None => Ok(()),
     }
+}
+
+/// The state of the transaction named in the header `x-ms-ccf-transaction-id`; none if it is not there yet: the context
+/// has then the answer that says so.
+///
+/// # Errors
+/// 404 if the transaction is not committed.
+pub fn named_state(ctx: &mut EndpointContext<'_>) -> Result<Option<Arc<HistoricalState>>, ErrorResponse> {
+    state_in(ctx, from_header)
+}
+
+fn state_in(
+    ctx: &mut EndpointContext<'_>,
+    name: TxIdFrom,
+) -> Result<Option<Arc<HistoricalState>>, ErrorResponse> {
+    let (tx_id, queries) = committed(ctx, name)?;
+    let found = state(queries, tx_id)?;
+    if found.is_none() {
+        not_available(ctx, tx_id);
+    }
+    Ok(found)
 }
 
 /// `/receipt`.
@@ -157,7 +172,7 @@ fn signed_by_another_service(ctx: &EndpointContext<'_>, tx_id: TxId) -> bool {
 fn state(
     queries: &dyn HistoricalQueries,
     tx_id: TxId,
-) -> Result<Option<std::sync::Arc<HistoricalState>>, ErrorResponse> {
+) -> Result<Option<Arc<HistoricalState>>, ErrorResponse> {
     let failed = |error: String| {
         ErrorResponse::with_status(
             500,

@@ -9,13 +9,14 @@ use crate::console::{Level, Tag};
 use crate::engine::exception::{ScriptError, TIMEOUT_MESSAGE};
 use crate::engine::module::{ExportError, Module};
 use crate::engine::runtime::Runtime;
-use crate::engine::value::Scope;
+use crate::engine::value::{JsResult, Scope};
 use crate::globals;
 use crate::globals::request::RequestParts;
 use crate::host::{Host, Invocation, Kind};
 use crate::limits::{IMAGE_BYTES_MAX, Limits, REUSED_HEAP_CHECK_INTERVAL, REUSED_HEAP_DIVISOR};
 use crate::options::JsRuntimeOptions;
-use ccf_endpoints::{EndpointContext, ErrorCode, ErrorResponse, Mode, Response};
+use ccf_endpoints::historical::HistoricalState;
+use ccf_endpoints::{EndpointContext, ErrorResponse, Mode, Response};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -39,10 +40,13 @@ impl AppVersion {
         properties: &EndpointProperties,
         options: &JsRuntimeOptions,
     ) -> Result<(), ErrorResponse> {
-        if super::is_historical(properties.mode) {
-            let message = "Endpoints of mode historical are not available on this node.";
-            return Err(ErrorResponse::new(ErrorCode::NotImplemented, message));
-        }
+        let past = match properties.mode {
+            Mode::Historical => match ccf_endpoints::historical::named_state(ctx)? {
+                None => return Ok(()),
+                some => some,
+            },
+            _ => None,
+        };
         let writes = properties.mode == Mode::ReadWrite;
         let access = if writes { Access::ApplicationReadWrite } else { Access::ApplicationReadOnly };
         let started = Instant::now();
@@ -51,6 +55,7 @@ impl AppVersion {
             call.request = Some(ctx.request());
             call.caller = ctx.caller();
             call.node = Some(ctx.node());
+            call.historical = past.as_ref();
             let parts =
                 RequestParts { route: ctx.endpoint().full_path(), params: ctx.params().iter().collect() };
             let run = Run {
@@ -226,6 +231,22 @@ impl Run<'_, '_> {
         Ok(Prepared::new(runtime, name, false))
     }
 
+    /// Sets `ccf.historicalState`; takes it away if there is none.
+    fn show_past(&self, scope: Scope<'_>, state: Option<&Arc<HistoricalState>>) -> JsResult<()> {
+        if self.call.historical.is_none() {
+            return Ok(());
+        }
+        let ccf = scope.globals().get("ccf")?;
+        if !ccf.is_object() {
+            return Ok(());
+        }
+        let value = match state {
+            Some(state) => globals::historical::object(scope, state)?,
+            None => scope.undefined(),
+        };
+        ccf.set("historicalState", value)
+    }
+
     fn load<'s>(&self, scope: Scope<'s>) -> Result<Module<'s>, Failure> {
         let name = &self.properties.js_module;
         let Some(found) = scope.host().find_module(name) else {
@@ -270,11 +291,18 @@ impl Run<'_, '_> {
         let Some(prepared) = scope.host().prepared.get() else { return Err(Failure::NoMemory) };
         let request = globals::request::build(scope, self.call, self.parts)
             .map_err(|_| Failure::Thrown(scope.describe_exception()))?;
+        self.show_past(scope, self.call.historical)
+            .map_err(|_| Failure::Thrown(scope.describe_exception()))?;
         let mut bad = None;
         let converted = scope.limited(&self.limits, || {
             let value = function.call(&scope.undefined(), &[&request])?;
             Ok(convert(scope, &value, &prepared.names).map_err(|error| bad = Some(error)).ok())
         });
+        if self.call.historical.is_some() {
+            // An interpreter that is used again must not show it to the next request; one that has no memory left for
+            // that is not used again.
+            let _ = self.show_past(scope, None);
+        }
         match (converted, bad) {
             (_, Some(bad)) => Err(Failure::Result(bad)),
             (Err(error), None) => Err(Failure::Thrown(error)),

@@ -1,4 +1,4 @@
-//! `ccf.consensus` and `ccf.historical`.
+//! `ccf.consensus`.
 
 use crate::engine::value::{JsResult, Scope, Thrown, Val};
 use crate::host::Invocation;
@@ -31,39 +31,13 @@ pub(super) fn view_for_seqno<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<
     Ok(view.map_or_else(|| scope.null(), |view| scope.number(view.0 as f64)))
 }
 
-/// Checks its arguments as it will once past states can be fetched.
-pub(super) fn state_range<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<'s>]) -> JsResult<Val<'s>> {
-    let numbers = args.iter().map(|n| natural(scope, n)).collect::<JsResult<Vec<_>>>()?;
-    scope.host().impure.set(true);
-    if let [_, start, end, _] = numbers[..]
-        && end < start
-    {
-        return Err(scope.throw_internal("Failed to get state range: the end is before the start"));
-    }
-    Err(scope.throw_internal(NO_HISTORY))
-}
-
-pub(super) fn drop_cached_states<'s>(
-    scope: Scope<'s>,
-    _this: &Val<'s>,
-    args: &[Val<'s>],
-) -> JsResult<Val<'s>> {
-    for number in args {
-        natural(scope, number)?;
-    }
-    Ok(scope.boolean(false))
-}
-
-/// Why nothing historical works.
-pub(crate) const NO_HISTORY: &str = "Historical queries are not available on this node";
-
 fn with_node<R>(scope: Scope<'_>, f: impl FnOnce(&dyn NodeView) -> R) -> JsResult<R> {
     scope.host().impure.set(true);
     let asked = scope.host().invocation.with(|call: &Invocation<'_>| call.node.map(f));
     asked.flatten().ok_or_else(|| scope.throw_internal("Node is not fully configured"))
 }
 
-fn natural(scope: Scope<'_>, value: &Val<'_>) -> JsResult<u64> {
+pub(super) fn natural(scope: Scope<'_>, value: &Val<'_>) -> JsResult<u64> {
     let number = value.to_int64()?;
     u64::try_from(number)
         .map_err(|_| -> Thrown { scope.throw_range("Invalid argument: must not be negative") })

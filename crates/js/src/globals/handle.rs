@@ -1,6 +1,8 @@
 //! `ccf.kv` and its map handles (applications specification, section 6.2).
 
+use crate::access::Access;
 use crate::engine::value::{JsResult, Scope, Thrown, Val};
+use crate::limits::TABLE_NAMES_MAX;
 use ccf_kv::{RawHandle, SmallBytes};
 use ccf_types::MapName;
 use std::ops::ControlFlow;
@@ -14,7 +16,20 @@ enum Need {
 
 /// The `get` trap of `ccf.kv`: a handle for any name.
 pub(super) fn table<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<'s>]) -> JsResult<Val<'s>> {
-    let Some(name) = args.get(1).filter(|name| !name.is_symbol()) else { return Ok(scope.undefined()) };
+    named(scope, args.get(1), 0)
+}
+
+/// The same for the tables of a past state, whose number comes first.
+pub(super) fn past_table<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<'s>]) -> JsResult<Val<'s>> {
+    let state = args.first().and_then(Val::as_number).unwrap_or_default();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "our own number")]
+    let state = state as usize;
+    named(scope, args.get(1), state)
+}
+
+/// A handle for a table of the present (0), or of a past state.
+fn named<'s>(scope: Scope<'s>, name: Option<&Val<'s>>, state: usize) -> JsResult<Val<'s>> {
+    let Some(name) = name.filter(|name| !name.is_symbol()) else { return Ok(scope.undefined()) };
     let name = name.to_text()?;
     let host = scope.host();
     let Ok(map) = MapName::parse(&name) else {
@@ -22,7 +37,7 @@ pub(super) fn table<'s>(scope: Scope<'s>, _this: &Val<'s>, args: &[Val<'s>]) -> 
         return Err(fail_request(scope, reason));
     };
     match host.table_number(&map) {
-        Some(number) => scope.handle(number),
+        Some(number) => scope.handle(state * TABLE_NAMES_MAX + number),
         None => Err(fail_request(scope, "Too many different tables named".to_owned())),
     }
 }
@@ -119,18 +134,27 @@ fn with_map<R>(
 ) -> JsResult<R> {
     let host = scope.host();
     host.impure.set(true);
-    let Some(map) = this.handle_index().and_then(|number| host.table(number)) else {
+    let number = this.handle_index().unwrap_or(usize::MAX);
+    let (state, number) = (number / TABLE_NAMES_MAX, number % TABLE_NAMES_MAX);
+    let Some(map) = host.table(number) else {
         return Err(scope.throw_type("this is not a map of ccf.kv"));
     };
     let outcome = host.invocation.with(|call| {
+        if state > 0 {
+            return call.in_past(state, |tx| {
+                let permission = Access::Historical.permission(&map);
+                let allowed = permission.read && matches!(need, Need::Read);
+                if allowed { Ok(f(tx.raw(&map))) } else { Err(Access::Historical.explanation(permission)) }
+            });
+        }
         let permission = call.access.permission(&map);
         let allowed = match need {
             Need::Read => permission.read,
             Need::Write => permission.write,
         };
-        if allowed { Ok(f(call.tx.raw(&map))) } else { Err(call.access.explanation(permission)) }
+        Some(if allowed { Ok(f(call.tx.raw(&map))) } else { Err(call.access.explanation(permission)) })
     });
-    match outcome {
+    match outcome.flatten() {
         Some(Ok(result)) => Ok(result),
         Some(Err(why)) => {
             let name = map.as_str();

@@ -33,7 +33,7 @@ fn wrong_arguments() {
         ("ccf.historical.getStateRange(1, 3, 2, 4)", "InternalError: Failed to get state range"),
         (
             "ccf.historical.getStateRange(1, 2, 3, 4)",
-            "InternalError: Historical queries are not available on this node",
+            "InternalError: Failed to get state range: Historical queries are not available on this node",
         ),
         ("ccf.crypto.digest('MD5', ccf.strToBuf(''))", "RangeError:"),
         ("ccf.crypto.digest('SHA-256', '')", "TypeError: Argument must be an ArrayBuffer"),
@@ -116,14 +116,14 @@ fn crypto_works_end_to_end() {
 }
 
 #[test]
-fn endpoints_that_need_history_say_so() {
+fn endpoints_about_the_past_want_a_transaction() {
     let service = Service::with_app(
         "export function f() { return {}; }",
         &[("get", "/f", "f", json!({"mode": "historical"}))],
     );
     let response = service.get("/app/f");
-    assert_eq!(response.status, 501);
-    assert_eq!(message(&response), "Endpoints of mode historical are not available on this node.");
+    assert_eq!(response.status, 404);
+    assert_eq!(message(&response), "Could not extract Transaction Id");
 }
 
 /// One service for all cases of the properties below.

@@ -1,8 +1,12 @@
 //! Small endpoints about parts of the node; those whose subject this version does not have answer as a node that has
-//! none of it: no indexing, no refreshed keys.
+//! none of it: no refreshed keys.
 
 use super::{Shared, local, membership, respond};
-use ccf_endpoints::{EndpointDefinition, Method, openapi::AnyJson};
+use ccf_endpoints::{
+    EndpointDefinition, Method,
+    indexing::{self, Indexing},
+    openapi::AnyJson,
+};
 use ccf_js::{Console, JsApp, JsMetrics};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,7 +26,7 @@ struct HistoricalCache {
 }
 
 pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
-    let historical = shared.clone();
+    let (historical, indexes) = (shared.clone(), shared.clone());
     let scripts = JsApp::new(Console::silent());
     vec![
         EndpointDefinition::read_only(Method::Get, "/js_metrics", move |ctx| {
@@ -31,9 +35,13 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         })
         .output::<JsMetrics>()
         .summary("Bytecode and limits of the JavaScript runtime"),
-        local(Method::Get, "/index/strategies", |ctx| ctx.respond_json(&[(); 0]))
-            .output::<AnyJson>()
-            .summary("Indexing strategies: none in this version"),
+        local(Method::Get, "/index/strategies", move |ctx| {
+            let installed = indexes.node.indexes.installed();
+            let all: Vec<_> = installed.iter().map(|strategy| indexing::describe(&**strategy)).collect();
+            ctx.respond_json(&all)
+        })
+        .output::<AnyJson>()
+        .summary("Indexes over committed transactions"),
         EndpointDefinition::command(Method::Get, "/historical_cache", move |ctx| {
             let past = historical.node.historical.get();
             ctx.respond_json(&HistoricalCache { estimated_size: past.map_or(0, |past| past.cached_bytes()) })

@@ -1,6 +1,6 @@
 //! What every node has before it is part of a service: addresses, keys, an empty store, a server that answers `/node`.
 
-use super::{StartError, TRANSACTION_BYTES_MAX, make_directories, running::RunningService};
+use super::{INDEX_DIRECTORY, StartError, TRANSACTION_BYTES_MAX, make_directories, running::RunningService};
 use crate::{
     application::{Application, ApplicationContext, script_console},
     config::{Config, TimeText},
@@ -11,6 +11,7 @@ use crate::{
     housekeeping::Housekeeping,
     http::Authority,
     identity::NodeIdentity,
+    indexing::Indexes,
     interfaces::{self, BoundInterfaces, ServerHandle},
     node_endpoints,
     node_facts::NodeFacts,
@@ -146,6 +147,7 @@ impl<'a> Assembly<'a> {
             transaction_bytes_max: config.ledger.max_transaction_size.len().min(TRANSACTION_BYTES_MAX),
             redirections: Redirections::new(config, node_id.clone()),
             historical: OnceLock::new(),
+            indexes: Indexes::new(Path::new(INDEX_DIRECTORY))?,
         });
         node.frontends.open(Frontend::Node);
         let forwarder = Arc::new(Forwarder::default());
@@ -177,8 +179,12 @@ impl<'a> Assembly<'a> {
             pending_node_timeout_ms: millis(&config.pending_node_timeout),
         });
         let app_name = application.name;
-        let app = (application.endpoints)(&ApplicationContext { node_id: &node_id, store: &store })
-            .map_err(|reason| StartError::Application { name: app_name, reason })?;
+        let app = (application.endpoints)(&ApplicationContext {
+            node_id: &node_id,
+            store: &store,
+            indexing: &*node.indexes,
+        })
+        .map_err(|reason| StartError::Application { name: app_name, reason })?;
         let internal = |reason: String| StartError::Application { name: "node", reason };
         let mut gov = Registry::new(Frontend::Gov);
         gov.set_info(ApiInfo {
@@ -315,7 +321,9 @@ impl<'a> Assembly<'a> {
                 .map_or(1, |cores| cores.get().min(HISTORICAL_THREADS_MAX)),
         };
         let cache_limit = config.historical_cache_soft_limit.bytes();
-        let past = Historical::start(Arc::new(Fetcher::new(past)), Arc::clone(&recent), cache_limit)?;
+        let fetcher = Arc::new(Fetcher::new(past));
+        self.node.indexes.start(Arc::clone(&fetcher))?;
+        let past = Historical::start(fetcher, Arc::clone(&recent), cache_limit)?;
         // A node begins once.
         let _ = self.node.historical.set(past);
         let disk = Disk::start(self.writer, Arc::new(reports))?;

@@ -88,6 +88,7 @@ impl RunningService {
         if let Some(historical) = self.node.historical.get() {
             historical.stop();
         }
+        self.node.indexes.stop();
     }
 }
 
