@@ -383,7 +383,7 @@ impl<'a> Assembly<'a> {
         let replicator = Replicator::begin(parts, beginning, Moment::now());
         let service = RunningService {
             facts: self.facts,
-            node: self.node,
+            node: Arc::clone(&self.node),
             inbox,
             server: self.server,
             peers: self.peers,
