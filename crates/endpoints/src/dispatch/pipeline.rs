@@ -308,7 +308,8 @@ impl Dispatcher {
             let message = "The transaction writes more than the service accepts in one transaction.";
             return Err(ErrorResponse::new(ErrorCode::TransactionTooLarge, message));
         }
-        let view = tx.commit_view();
+        // Asking for the view opens the transaction's state, which a request that reads nothing does not do by itself.
+        let view = guarantee.wait_after_read().map(|_| tx.commit_view());
         let (tx_id, wrote) = match tx.commit() {
             Ok(committed) => {
                 let (tx_id, wrote) = (committed.tx_id(), matches!(committed, Committed::Wrote(_)));
@@ -355,7 +356,10 @@ impl Dispatcher {
                 None => Outcome::Respond(response),
             },
             None => match guarantee.wait_after_read() {
-                Some(patience) => self.confirm(TxId { view, ..tx_id }, response, patience)?,
+                Some(patience) => {
+                    let view = view.unwrap_or(tx_id.view);
+                    self.confirm(TxId { view, ..tx_id }, response, patience)?
+                }
                 None => Outcome::Respond(response),
             },
         };
