@@ -36,6 +36,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -119,11 +120,16 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     progress.set_message("Starting the node");
     let level = if args.verbose { "debug" } else { "info" };
     let mut network = Network { program, level, protocol: protocol(args), nodes: Vec::new() };
-    let brought_up = bring_up(&mut network, &settings, &addresses, &workspace, &interrupt, &progress)
-        .and_then(|()| match &earlier {
-            Some(_) => recovery::open(&mut network, &workspace, &people, &interrupt, &progress),
-            None => open(&mut network, &workspace, &people, &application, &interrupt, &progress),
-        });
+    let plan = Plan { settings, addresses: &addresses, workspace: &workspace, people: &people };
+    let brought_up = match &earlier {
+        // The first node alone: what the others begin with is a snapshot of the service after its recovery.
+        Some(_) => bring_up(&mut network, &plan, 0..1, &interrupt, &progress)
+            .and_then(|()| recovery::open(&mut network, &workspace, &people, &interrupt, &progress))
+            .and_then(|()| bring_up(&mut network, &plan, 1..addresses.len(), &interrupt, &progress))
+            .and_then(|()| wait_until_open(&mut network, &plan.service_certificate(), &interrupt)),
+        None => bring_up(&mut network, &plan, 0..addresses.len(), &interrupt, &progress)
+            .and_then(|()| open(&mut network, &workspace, &people, &application, &interrupt, &progress)),
+    };
     progress.finish_and_clear();
     match brought_up {
         Ok(()) => {}
@@ -142,30 +148,49 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     stop(network)
 }
 
-/// Starts all nodes: the first one the service, the others join it while it is not open yet, so that no vote is needed.
+/// What the nodes are started with.
+struct Plan<'a> {
+    settings: NodeSettings<'a>,
+    addresses: &'a [String],
+    workspace: &'a Workspace,
+    people: &'a People,
+}
+
+impl Plan<'_> {
+    /// The file with the certificate of the service.
+    fn service_certificate(&self) -> PathBuf {
+        self.workspace.common.join("service_cert.pem")
+    }
+}
+
+/// Starts some of the nodes: the first one begins the service, the others join it. While it is not open yet no vote is
+/// needed for that; into a recovered one members vote them.
 fn bring_up(
     network: &mut Network,
-    settings: &NodeSettings<'_>,
-    addresses: &[String],
-    workspace: &Workspace,
+    plan: &Plan<'_>,
+    nodes: Range<usize>,
     interrupt: &Interrupt,
     progress: &ProgressBar,
 ) -> Result<(), String> {
-    let mut target = String::new();
-    for (index, (address, folder)) in addresses.iter().zip(&workspace.nodes).enumerate() {
+    let is_recovered = matches!(plan.settings.command, Command::Recover(_));
+    let certificate_file = plan.service_certificate();
+    for (index, (address, folder)) in
+        plan.addresses.iter().zip(&plan.workspace.nodes).enumerate().skip(nodes.start).take(nodes.len())
+    {
         progress.set_message(format!("Starting node {index}"));
-        let certificate_file = workspace.common.join("service_cert.pem");
         if index > 0 {
             copy(&certificate_file, &folder.join("service_cert.pem"))?;
         }
-        let command = if index > 0 { Command::Join(&target) } else { settings.command };
-        let settings = NodeSettings { index, rpc_address: address, command, ..*settings };
+        let target = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
+        let command = if index > 0 { Command::Join(&target) } else { plan.settings.command };
+        let settings = NodeSettings { index, rpc_address: address, command, ..plan.settings };
         network.start(folder, &settings, interrupt)?;
         if index == 0 {
             let interrupted = || interrupt.is_set();
             let certificate = network.first()?.wait_for_file("service_cert.pem", interrupted)?;
             write(&certificate_file, &certificate)?;
-            target = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
+        } else if is_recovered {
+            recovery::trust(network, plan, interrupt)?;
         }
         network.wait(
             index,

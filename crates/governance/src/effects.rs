@@ -99,7 +99,8 @@ impl GovernanceHost for Effects<'_> {
         previous: Option<&str>,
         next: &str,
     ) -> Result<(), HostError> {
-        let opened = service::open(self.node(), tx, previous, next, self.now).map_err(host_error)?;
+        let opened = service::open(self.node(), tx, previous, next, self.now)
+            .map_err(|error| host_error(format!("Unable to open service: {error}")))?;
         if opened {
             self.snapshot.set(true);
         }

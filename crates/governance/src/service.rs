@@ -41,7 +41,7 @@ pub enum ServiceError {
     #[error("a rekey needs an open service and a node that is part of it")]
     NotOpen,
     /// The proposal names another previous service.
-    #[error("the previous service identity does not match the one of the service that was recovered")]
+    #[error("Previous service identity does not match.")]
     PreviousIdentity,
     /// The proposal names another service.
     #[error("the next service identity does not match the current service certificate")]

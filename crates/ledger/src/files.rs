@@ -90,11 +90,11 @@ pub enum FileError {
     /// A recovery would have to remove entries of a committed file.
     #[error(
         "{path} is committed, but the ledger holds only up to transaction {last}: the file is corrupt, replace it by an intact copy",
-        path = path.display()
+        path = path.as_deref().map_or("a later file".into(), Path::to_string_lossy)
     )]
     CommittedAfter {
-        /// The file with the first entry that cannot be used.
-        path: PathBuf,
+        /// The file with the first entry that cannot be used; none if no file holds it.
+        path: Option<PathBuf>,
         /// The last signature that holds.
         last: SeqNo,
     },

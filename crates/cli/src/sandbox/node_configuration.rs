@@ -83,6 +83,8 @@ impl NodeSettings<'_> {
                         "bind_address": self.rpc_address,
                         "app_protocol": self.protocol.configuration_name(),
                         "http_configuration": {"max_body_size": BODY_BYTES_MAX},
+                        // A node that joins may need a snapshot.
+                        "enabled_operator_features": ["SnapshotRead", "LedgerChunkRead"],
                     },
                 },
             },

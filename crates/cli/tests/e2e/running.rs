@@ -26,8 +26,12 @@ pub(crate) struct RunningSandbox {
     lines: Receiver<String>,
     /// Where it was started, with the folder `workspace`.
     pub(crate) folder: TempDir,
-    /// `host:port`
+    /// `host:port` of its first node
     pub(crate) address: String,
+    /// `host:port` of every node.
+    pub(crate) addresses: Vec<String>,
+    /// Its folders below `workspace` begin with this.
+    label: &'static str,
     /// Everything it printed until it was ready.
     pub(crate) printed: Vec<String>,
 }
@@ -36,6 +40,11 @@ impl RunningSandbox {
     /// Starts a sandbox on a free port and waits until it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_as(Command::new(shell::ccf()), args)
+    }
+
+    /// Starts a sandbox that may fail to come up; what it said then.
+    pub(crate) fn try_start(args: &[&str]) -> Result<Self, String> {
+        Self::launch(Command::new(shell::ccf()), args).and_then(Self::ready)
     }
 
     /// Starts a sandbox whose files, those of its node included, cannot grow beyond this many blocks of 512 bytes:
@@ -49,7 +58,12 @@ impl RunningSandbox {
     }
 
     /// `command` runs our program with the arguments it is given.
-    fn start_as(mut command: Command, args: &[&str]) -> Self {
+    fn start_as(command: Command, args: &[&str]) -> Self {
+        Self::launch(command, args).and_then(Self::ready).unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Starts the process; [`ready`](Self::ready) waits for it.
+    pub(crate) fn launch(mut command: Command, args: &[&str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let mut process = command
             .args(["sandbox", "--node", "local://127.0.0.1:0"])
@@ -69,22 +83,37 @@ impl RunningSandbox {
                 }
             }
         });
-        let mut sandbox =
-            RunningSandbox { process, lines, folder, address: String::new(), printed: Vec::new() };
+        let label = if args.contains(&"--recover") { "sandbox_recover" } else { "sandbox" };
+        Ok(RunningSandbox {
+            process,
+            lines,
+            folder,
+            address: String::new(),
+            addresses: Vec::new(),
+            label,
+            printed: Vec::new(),
+        })
+    }
+
+    /// Waits until it serves.
+    pub(crate) fn ready(mut self) -> Result<Self, String> {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = sandbox.lines.recv_timeout(left) else {
-                let complaints = sandbox.complaints();
-                panic!("the sandbox is not ready: {:#?}\n{complaints}", sandbox.printed);
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                let complaints = self.complaints();
+                return Err(format!("the sandbox is not ready: {:#?}\n{complaints}", self.printed));
             };
-            if let Some((_, address)) = line.split_once("Node [0] = https://") {
-                sandbox.address = address.to_owned();
+            if let Some((_, address)) =
+                line.split_once("  Node [").and_then(|(_, node)| node.split_once("] = https://"))
+            {
+                self.addresses.push(address.to_owned());
             }
             let is_ready = line.contains("Press Ctrl+C");
-            sandbox.printed.push(line);
+            self.printed.push(line);
             if is_ready {
-                return sandbox;
+                self.address = self.addresses.first().cloned().unwrap_or_default();
+                return Ok(self);
             }
         }
     }
@@ -96,30 +125,55 @@ impl RunningSandbox {
 
     /// A file of `sandbox_common`.
     pub(crate) fn common(&self, name: &str) -> PathBuf {
-        self.folder.path().join("workspace/sandbox_common").join(name)
+        self.folder.path().join(format!("workspace/{}_common", self.label)).join(name)
     }
 
-    /// The folder of the node.
+    /// The folder of the first node.
     pub(crate) fn node_folder(&self) -> PathBuf {
-        self.folder.path().join("workspace/sandbox_0")
+        self.folder_of(0)
     }
 
-    /// The node's ledger.
+    /// The folder of a node.
+    pub(crate) fn folder_of(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("workspace/{}_{index}", self.label))
+    }
+
+    /// The first node's ledger.
     pub(crate) fn ledger(&self) -> PathBuf {
-        self.node_folder().join("0.ledger")
+        self.ledger_of(0)
     }
 
-    /// The node's process id.
+    /// A node's ledger.
+    pub(crate) fn ledger_of(&self, index: usize) -> PathBuf {
+        self.folder_of(index).join(format!("{index}.ledger"))
+    }
+
+    /// A node's snapshots.
+    pub(crate) fn snapshots_of(&self, index: usize) -> PathBuf {
+        self.folder_of(index).join(format!("{index}.snapshots"))
+    }
+
+    /// The first node's process id.
     pub(crate) fn node_pid(&self) -> u32 {
-        std::fs::read_to_string(self.node_folder().join("node.pid")).unwrap().trim().parse().unwrap()
+        self.pid_of(0).unwrap()
+    }
+
+    /// A node's process id, once it has written it.
+    pub(crate) fn pid_of(&self, index: usize) -> Option<u32> {
+        std::fs::read_to_string(self.folder_of(index).join("node.pid")).ok()?.trim().parse().ok()
     }
 
     /// A client with the certificate of `who` (`user0`, …), or without one.
     pub(crate) fn client(&self, who: &str, protocol: Protocol) -> HttpClient {
+        self.client_of(&self.address, who, protocol)
+    }
+
+    /// The same for any node.
+    pub(crate) fn client_of(&self, address: &str, who: &str, protocol: Protocol) -> HttpClient {
         let identity = (!who.is_empty())
             .then(|| (self.common(&format!("{who}_cert.pem")), self.common(&format!("{who}_privk.pem"))));
         let files = TlsFiles { service_certificate: Some(self.common("service_cert.pem")), identity };
-        HttpClient::new(&self.address, &files, protocol).unwrap()
+        HttpClient::new(address, &files, protocol).unwrap()
     }
 
     /// Presses Ctrl-C, waits for the end, and returns what it printed meanwhile.
@@ -140,9 +194,9 @@ impl RunningSandbox {
         };
         let complaints = self.complaints();
         let printed: Vec<String> = self.lines.try_iter().collect();
-        let ledger = self.ledger();
+        let (ledger, label) = (self.ledger(), self.label);
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        Stopped { status, printed, complaints, ledger, folder }
+        Stopped { status, printed, complaints, ledger, label, folder }
     }
 
     fn complaints(&mut self) -> String {
@@ -177,6 +231,7 @@ pub(crate) struct Stopped {
     pub(crate) printed: Vec<String>,
     pub(crate) complaints: String,
     pub(crate) ledger: PathBuf,
+    label: &'static str,
     pub(crate) folder: TempDir,
 }
 
@@ -196,13 +251,28 @@ impl Stopped {
         assert!(bad.is_empty(), "{bad:#?}");
     }
 
+    /// A file of `sandbox_common`.
+    pub(crate) fn common(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("workspace/{}_common", self.label)).join(name)
+    }
+
+    /// A node's ledger.
+    pub(crate) fn ledger_of(&self, index: usize) -> PathBuf {
+        self.folder.path().join(format!("workspace/{}_{index}/{index}.ledger", self.label))
+    }
+
+    /// A node's snapshots.
+    pub(crate) fn snapshots_of(&self, index: usize) -> PathBuf {
+        self.ledger_of(index).with_extension("snapshots")
+    }
+
     /// The certificate of the service.
     pub(crate) fn service_certificate(&self) -> PathBuf {
-        self.folder.path().join("workspace/sandbox_common/service_cert.pem")
+        self.common("service_cert.pem")
     }
 }
 
-fn signal(name: &str, pid: u32) {
+pub(crate) fn signal(name: &str, pid: u32) {
     shell::run(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()));
 }
 

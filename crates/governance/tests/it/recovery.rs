@@ -405,7 +405,7 @@ fn from_the_public_ledger_to_the_private_state_of_real_services() {
         let (own, next) = (&node.node_id, recovering.service_cert.clone());
         let previous = recovering.previous_identity();
         // Opening wants both identities.
-        let wrong = "the previous service identity does not match the one of the service that was recovered";
+        let wrong = "Previous service identity does not match.";
         assert_eq!(recovering.open(None, &next), Err(wrong.to_owned()));
         assert_eq!(recovering.open(Some(&next), &next), Err(wrong.to_owned()));
         let wrong = "the next service identity does not match the current service certificate";

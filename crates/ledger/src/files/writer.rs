@@ -298,7 +298,7 @@ impl LedgerWriter {
     pub fn recover(&mut self, seqno: SeqNo) -> Result<(), FileError> {
         if seqno < self.committed {
             let path = self.reader.index().committed_file_of(seqno.next());
-            return Err(FileError::CommittedAfter { path: path.unwrap_or_default(), last: seqno });
+            return Err(FileError::CommittedAfter { path, last: seqno });
         }
         self.truncate(seqno)?;
         self.begin_recovery(seqno);

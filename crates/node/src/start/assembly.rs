@@ -267,7 +267,7 @@ impl<'a> Assembly<'a> {
         output_files::write(certificate_file, self.facts.self_signed_certificate.read().as_bytes())?;
         tracing::info!("Output self-signed node certificate to {}", certificate_file.display());
         for notice in &self.notices {
-            tracing::info!("Ledger directory: {notice:?}");
+            tracing::info!("Ledger directory: {notice}");
         }
         Ok(())
     }

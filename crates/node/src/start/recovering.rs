@@ -21,7 +21,9 @@ use ccf_governance::{
     tables,
 };
 use ccf_kv::Store;
-use ccf_ledger::{chunks::ChunkAccounting, entry::Flags, secrets::LedgerSecret, snapshot::SnapshotTrust};
+use ccf_ledger::{
+    chunks::ChunkAccounting, entry::Flags, files::FileError, secrets::LedgerSecret, snapshot::SnapshotTrust,
+};
 use ccf_types::{Digest, TxId, View};
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -166,7 +168,24 @@ fn replay_public(
         return Err(unrecoverable(format!("it holds no signature that verifies{reason}")));
     }
     tracing::info!("End of public ledger recovery - Truncating ledger to last signed TxID: {last}");
-    assembly.writer.recover(last.seqno)?;
+    match assembly.writer.recover(last.seqno) {
+        Ok(()) => {}
+        Err(FileError::CommittedAfter { path, .. }) => {
+            let next = last.seqno.next();
+            let reason = outcome.stopped.map(|stopped| format!(" ({stopped})")).unwrap_or_default();
+            return Err(unrecoverable(match path {
+                Some(path) => format!(
+                    "{} is committed, but what it holds from transaction {next} on cannot be used{reason}: replace it by an intact copy",
+                    path.display()
+                ),
+                None => format!(
+                    "no file in {} holds transaction {next}, but later ones are committed{reason}: the file in between is missing",
+                    config.ledger.directory.display()
+                ),
+            }));
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(outcome.state)
 }
 
