@@ -328,7 +328,7 @@ impl<'a> Assembly<'a> {
         let _ = self.node.historical.set(past);
         let disk = Disk::start(self.writer, Arc::new(reports))?;
         let signatures = &config.ledger_signatures;
-        let chores = Chores::start()?;
+        let (chores, chores_begin) = Chores::start()?;
         let recovery = Arc::new(PrivateRecovery {
             facts: Arc::clone(&self.facts),
             node: Arc::clone(&self.node),
@@ -390,6 +390,7 @@ impl<'a> Assembly<'a> {
             snapshots,
             _cleanup: FilesCleanup::start(config)?,
             _housekeeping: Housekeeping::start(Arc::clone(&self.node), millis(&config.pending_node_timeout))?,
+            chores_begin: Some(chores_begin),
             replication: None,
             failed: self.failed,
             failures: self.failures,

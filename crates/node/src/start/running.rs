@@ -38,6 +38,7 @@ pub(crate) struct RunningService {
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) _cleanup: Option<FilesCleanup>,
     pub(super) _housekeeping: Housekeeping,
+    pub(super) chores_begin: Option<ChoresBegin>,
     pub(super) replication: Option<JoinHandle<()>>,
     pub(super) failed: mpsc::UnboundedSender<String>,
     pub(super) failures: mpsc::UnboundedReceiver<String>,
@@ -57,6 +58,9 @@ impl RunningService {
             }
         };
         self.replication = Some(std::thread::Builder::new().name("replication".into()).spawn(run)?);
+        if let Some(begin) = self.chores_begin.take() {
+            begin.now();
+        }
         self.inbox.wake();
         Ok(())
     }
@@ -173,25 +177,58 @@ impl ReplicationEvents for Reports {
     }
 }
 
+/// Lets chores begin: not before the first transaction of a service is in the log, since a node that begins a service
+/// as its primary would do some of them at once.
+pub(super) struct ChoresBegin(Sender<()>);
+
+impl ChoresBegin {
+    fn now(self) {
+        // A thread that has ended needs no start.
+        let _ = self.0.send(());
+    }
+}
+
 /// A thread for transactions of the node itself and other work that must not hold up replication.
 #[derive(Clone)]
 pub(super) struct Chores(Sender<Box<dyn FnOnce() + Send>>);
 
 impl Chores {
-    /// Starts the thread; it ends with the last handle.
+    /// Starts the thread, which does nothing before it may begin; it ends with the last handle.
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(super) fn start() -> io::Result<Chores> {
+    pub(super) fn start() -> io::Result<(Chores, ChoresBegin)> {
         let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
-        let run = move || receiver.into_iter().for_each(|chore| chore());
+        let (begin, may_begin) = channel();
+        let run = move || {
+            // Without its start the node ends, and nothing is left to do.
+            if may_begin.recv().is_ok() {
+                receiver.into_iter().for_each(|chore| chore());
+            }
+        };
         std::thread::Builder::new().name("chores".into()).spawn(run)?;
-        Ok(Chores(sender))
+        Ok((Chores(sender), ChoresBegin(begin)))
     }
 
     /// Does `chore` after those before it.
     pub(super) fn run(&self, chore: impl FnOnce() + Send + 'static) {
         // The thread ends only when the process does.
         let _ = self.0.send(Box::new(chore));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn chores_wait_until_they_may_begin() {
+        let (chores, begin) = Chores::start().unwrap();
+        let (done, is_done) = channel();
+        chores.run(move || done.send(()).unwrap());
+        assert!(is_done.recv_timeout(Duration::from_millis(100)).is_err(), "done too early");
+        begin.now();
+        is_done.recv_timeout(Duration::from_secs(30)).unwrap();
     }
 }
