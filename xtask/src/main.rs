@@ -50,6 +50,19 @@ enum Task {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Kill services at random moments, recover them, and look for what was reported as committed; with release
+    /// programs (target/release) if they are there
+    Crash {
+        /// How often services are killed
+        #[arg(long, default_value_t = 50)]
+        rounds: u32,
+        /// Decides what happens and when
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Ends after so many seconds, whatever the rounds
+        #[arg(long)]
+        seconds: Option<u64>,
+    },
     /// Run one fuzz target, or all, for a while (needs cargo-fuzz and a nightly compiler)
     Fuzz {
         /// Name of the target; all without it
@@ -71,6 +84,7 @@ fn main() -> ExitCode {
             process::cargo(&["run", "--release", "-p", "ccf-simulator", "--bin", "simulate", "--"], &words)
         }
         Task::Linearizability { seconds, seed } => linearizability(seconds, seed),
+        Task::Crash { rounds, seed, seconds } => crash(rounds, seed, seconds),
         Task::Fuzz { target, seconds } => fuzz(target.as_deref(), seconds),
     };
     match result {
@@ -138,6 +152,22 @@ fn linearizability(seconds: u32, seed: Option<u64>) -> Result<(), String> {
     variables.extend(seed.map(|seed| ("CCF_SEED", seed.to_string())));
     let words = ["test", "-p", "ccf-cli", "--test", "many_nodes", "linearizability", "--", "--nocapture"];
     process::run_with(&process::cargo_program(), &words, &variables)
+}
+
+/// The crash test of the end-to-end tests, which takes its settings from the environment.
+fn crash(rounds: u32, seed: u64, seconds: Option<u64>) -> Result<(), String> {
+    tools::prepare()?;
+    process::cargo(&["build", "-p", "ccf-cli", "-p", "logging", "--bins"], &[])?;
+    let mut words = vec![format!("env.CCF_CRASH_ROUNDS='{rounds}'"), format!("env.CCF_CRASH_SEED='{seed}'")];
+    words.extend(seconds.map(|seconds| format!("env.CCF_CRASH_SECONDS='{seconds}'")));
+    let release = xtask::workspace::target().join("release");
+    if ["ccf", "logging"].iter().all(|program| release.join(program).is_file()) {
+        words.push(format!("env.CCF_CRASH_PROGRAMS='{}'", release.display()));
+    }
+    let words: Vec<String> = words.into_iter().flat_map(|word| ["--config".to_owned(), word]).collect();
+    let test = ["--", "--ignored", "--exact", "crash::many_rounds", "--nocapture"].map(str::to_owned);
+    let words: Vec<String> = words.into_iter().chain(test).collect();
+    process::cargo(&["test", "-p", "ccf-cli", "--test", "e2e"], &words)
 }
 
 fn fuzz(target: Option<&str>, seconds: u32) -> Result<(), String> {

@@ -170,7 +170,8 @@ pub(super) fn trust(network: &mut Network, plan: &Plan<'_>, interrupt: &Interrup
     let files = TlsFiles { service_certificate: Some(certificate_file), identity: None };
     let mut client = HttpClient::new(&address, &files, network.protocol).map_err(|e| e.to_string())?;
     let mut opening = Opening { client: &mut client, members: &plan.people.members, interrupt };
-    let since = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|e| e.to_string())?;
+    let now = OffsetDateTime::now_utc();
+    let since = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).map_err(|e| e.to_string())?;
     let action = json!({
         "name": "transition_node_to_trusted",
         "args": {"node_id": node, "valid_from": since, "validity_period_days": plan.settings.validity_days},

@@ -102,7 +102,9 @@ impl RunningSandbox {
             let left = deadline.saturating_duration_since(Instant::now());
             let Ok(line) = self.lines.recv_timeout(left) else {
                 let complaints = self.complaints();
-                return Err(format!("the sandbox is not ready: {:#?}\n{complaints}", self.printed));
+                let logs: Vec<String> = (0..2).map(|index| self.end_of_log(index)).collect();
+                let logs = logs.concat();
+                return Err(format!("the sandbox is not ready: {:#?}\n{complaints}{logs}", self.printed));
             };
             if let Some((_, address)) =
                 line.split_once("  Node [").and_then(|(_, node)| node.split_once("] = https://"))
@@ -121,6 +123,14 @@ impl RunningSandbox {
     /// The curl lines it printed.
     pub(crate) fn curl_lines(&self) -> Vec<String> {
         self.printed.iter().filter(|line| line.starts_with("curl ")).cloned().collect()
+    }
+
+    /// The last lines of a node's log, if there is one.
+    fn end_of_log(&self, index: usize) -> String {
+        let log = std::fs::read_to_string(self.folder_of(index).join("out")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last: Vec<&str> = lines.iter().rev().take(15).rev().copied().collect();
+        if last.is_empty() { String::new() } else { format!("node {index}:\n{}\n", last.join("\n")) }
     }
 
     /// A file of `sandbox_common`.
