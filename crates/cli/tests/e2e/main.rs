@@ -7,12 +7,10 @@
 mod bank;
 mod bundle_from_npm;
 mod crash;
-mod damaged_recovery;
 mod full_disk;
 mod load;
 mod messages;
 mod published_api;
-mod recoveries;
 mod recovery_of_ccf;
 mod running;
 mod shell;
