@@ -118,6 +118,10 @@ impl Shared {
                 channel.set_identity(Arc::clone(identity));
             }
         }
+        self.receive_early();
+    }
+
+    fn receive_early(self: &Arc<Self>) {
         let early = std::mem::take(&mut *self.early.lock());
         for (link, frame) in early {
             self.receive(&link, frame);
@@ -126,16 +130,19 @@ impl Shared {
 
     /// A peer may ask for keys a moment before this node learns that it is trusted: the last such messages are kept, lest
     /// it take the peer seconds to ask again. Everything else is dropped (quirk Q13).
-    fn keep_early(&self, link: &Arc<Link>, frame: Frame) {
+    fn keep_early(self: &Arc<Self>, link: &Arc<Link>, frame: Frame) {
+        if frame.kind == FrameKind::Handshake && frame.payload.len() <= EARLY_FRAME_BYTES_MAX {
+            let mut early = self.early.lock();
+            if early.len() >= EARLY_FRAMES_MAX {
+                early.pop_front();
+            }
+            early.push_back((Arc::clone(link), frame));
+        }
         self.counters.frames_before_identity.add_one();
-        if frame.kind != FrameKind::Handshake || frame.payload.len() > EARLY_FRAME_BYTES_MAX {
-            return;
+        // The identity may have come between the look for it and now.
+        if self.identity.load().is_some() {
+            self.receive_early();
         }
-        let mut early = self.early.lock();
-        if early.len() >= EARLY_FRAMES_MAX {
-            early.pop_front();
-        }
-        early.push_back((Arc::clone(link), frame));
     }
 
     pub(super) fn add_peer(&self, id: &NodeId, address: &str) {
