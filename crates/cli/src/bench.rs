@@ -8,6 +8,7 @@
 pub mod client;
 pub mod commit;
 pub mod connection;
+pub mod failover;
 pub mod histogram;
 pub mod process;
 pub mod report;
@@ -41,19 +42,22 @@ use workload::Workload;
 /// Ends the send phase when only a number of requests was asked for.
 const NO_TIME_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
+/// Where a sandbox listens.
+const DEFAULT_HOST: &str = "127.0.0.1:8000";
+
 /// Most connections of one run.
 const CONNECTIONS_MAX: usize = 10_000;
 
 /// Measure a service: throughput, latency, server CPU per request, time to global commit.
 ///
 /// Speaks the standard logging workload (native or JavaScript application: the paths are the same) to any service that
-/// has CCF's HTTP API. Without --cacert, --cert and --key the files of a sandbox in ./workspace/sandbox_common are used
-/// when they are there.
+/// has CCF's HTTP API. Without --cacert, --cert and --key the files of a sandbox in --workspace are used when they are
+/// there.
 #[derive(clap::Args, Debug)]
 pub struct BenchArgs {
-    /// Address of the service
-    #[arg(long, default_value = "127.0.0.1:8000", value_name = "HOST:PORT")]
-    pub host: String,
+    /// Address of a node; repeatable, connections are spread over them [default: 127.0.0.1:8000]
+    #[arg(long = "host", value_name = "HOST:PORT")]
+    pub hosts: Vec<String>,
     /// Service certificate (PEM); without it any server is accepted
     #[arg(long, value_name = "FILE")]
     pub cacert: Option<PathBuf>,
@@ -105,6 +109,16 @@ pub struct BenchArgs {
     /// Also sample the time from an answer to its global commit
     #[arg(long)]
     pub commit_latency: bool,
+    /// Kill the primary in the middle of the run and report the gap in writes: this process, or else the primary of the
+    /// sandbox in --workspace. Each connection has one write under way and goes to another --host when its node fails
+    #[arg(long, value_name = "PID", num_args = 0..=1, conflicts_with_all = ["get", "requests", "pid", "pipeline", "commit_latency"])]
+    pub kill_primary: Option<Option<u32>>,
+    /// With --kill-primary: a connection goes to another node when its own says nothing for so long
+    #[arg(long, default_value = "250ms", value_parser = parse_duration)]
+    pub answer_within: Duration,
+    /// Folder of the sandbox
+    #[arg(long, default_value = "workspace", value_name = "DIR")]
+    pub workspace: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -115,6 +129,9 @@ pub struct BenchArgs {
 /// # Errors
 /// A sentence for the user when the run cannot start.
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
+    if args.kill_primary.is_some() {
+        return failover::run(args);
+    }
     let report = measure(args)?;
     if args.json {
         terminal::say(serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
@@ -130,21 +147,23 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
 /// As [`run`].
 pub fn measure(args: &BenchArgs) -> Result<Report, String> {
     check(args)?;
-    let target = target(args)?;
+    let targets: Vec<Target> = hosts(args).iter().map(|host| target(args, host)).collect::<Result<_, _>>()?;
+    let target = targets[0].clone();
     let workload = match &args.get {
         Some(path) => Workload::get(&target.address, path),
         None => Workload::logging(&target.address, &args.path, args.payload, args.keys, args.write_ratio),
     };
-    let hint = |e: &dyn std::fmt::Display| {
+    let hint = |target: &Target, e: &dyn std::fmt::Display| {
         format!(
             "cannot connect to {}: {e}\nIs the service running? Start one with: ccf sandbox",
             target.address
         )
     };
-    let mut first = Client::open(&target).map_err(|e| hint(&e))?;
-    prefill(&mut first, &workload, args)?;
+    let mut first = Client::open(&target).map_err(|e| hint(&target, &e))?;
+    prefill(&mut first, &target.address, &workload, args)?;
     let connections: Vec<Connection> = (0..args.connections)
-        .map(|_| Connection::open(&target).map_err(|e| hint(&e)))
+        .map(|index| &targets[index % targets.len()])
+        .map(|target| Connection::open(target).map_err(|e| hint(target, &e)))
         .collect::<Result<_, _>>()?;
 
     let shared = Arc::new(Shared {
@@ -206,15 +225,23 @@ fn check(args: &BenchArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn target(args: &BenchArgs) -> Result<Target, String> {
-    let address = args.host.trim_start_matches("https://").trim_end_matches('/').to_owned();
-    let host = match address.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() => host,
-        _ => return Err(format!("--host '{}' must be HOST:PORT", args.host)),
+/// The addresses to connect to.
+fn hosts(args: &BenchArgs) -> Vec<String> {
+    match args.hosts.is_empty() {
+        true => vec![DEFAULT_HOST.to_owned()],
+        false => args.hosts.clone(),
+    }
+}
+
+fn target(args: &BenchArgs, host: &str) -> Result<Target, String> {
+    let address = host.trim_start_matches("https://").trim_end_matches('/').to_owned();
+    let name = match address.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => return Err(format!("--host '{host}' must be HOST:PORT")),
     };
-    let files = tls_files(args, Path::new("workspace/sandbox_common"));
+    let files = tls_files(args, &args.workspace.join("sandbox_common"));
     let tls = tls::client_config(&files, &["http/1.1"]).map_err(|e| e.to_string())?;
-    Ok(Target { name: tls::server_name(host).map_err(|e| e.to_string())?, address, tls })
+    Ok(Target { name: tls::server_name(name).map_err(|e| e.to_string())?, address, tls })
 }
 
 fn tls_files(args: &BenchArgs, sandbox: &Path) -> TlsFiles {
@@ -230,11 +257,11 @@ fn tls_files(args: &BenchArgs, sandbox: &Path) -> TlsFiles {
     }
 }
 
-fn prefill(client: &mut Client, workload: &Workload, args: &BenchArgs) -> Result<(), String> {
+fn prefill(client: &mut Client, host: &str, workload: &Workload, args: &BenchArgs) -> Result<(), String> {
     let refused = |e: String| format!("the service refused a request before the measurement: {e}");
     if let Some(path) = &args.get {
         let answer =
-            client.ask(&wire::request("GET", path, &args.host, None)).map_err(|e| refused(e.to_string()))?;
+            client.ask(&wire::request("GET", path, host, None)).map_err(|e| refused(e.to_string()))?;
         return match answer.status {
             200..300 => Ok(()),
             status => Err(refused(format!("{status} {}", answer.body))),
@@ -345,7 +372,7 @@ impl Watch {
 
 fn conditions(args: &BenchArgs) -> Conditions {
     Conditions {
-        host: args.host.clone(),
+        host: hosts(args).join(", "),
         path: args.get.clone().unwrap_or_else(|| args.path.clone()),
         connections: args.connections,
         pipeline: args.rate.is_none().then_some(args.pipeline),

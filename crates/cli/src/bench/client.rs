@@ -9,6 +9,7 @@ use rustls::{ClientConnection, StreamOwned};
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 /// Writes under way at once while the store is filled.
@@ -38,6 +39,14 @@ impl Client {
     pub fn open(target: &Target) -> Result<Self, ConnectionError> {
         let (socket, tls) = target.connect()?;
         Ok(Client { stream: StreamOwned::new(tls, socket), inbox: Vec::new() })
+    }
+
+    /// From now on an answer is awaited at most so long.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Io`].
+    pub fn answer_within(&self, time: Duration) -> Result<(), ConnectionError> {
+        Ok(self.stream.sock.set_read_timeout(Some(time))?)
     }
 
     /// Sends one request and waits for its answer.

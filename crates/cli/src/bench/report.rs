@@ -72,7 +72,7 @@ pub struct Conditions {
 }
 
 /// Points of a latency distribution, in microseconds.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Percentiles {
     /// How many durations.
     pub count: u64,

@@ -8,6 +8,7 @@ mod bank;
 mod bundle_from_npm;
 mod crash;
 mod full_disk;
+mod killed_primary;
 mod load;
 mod messages;
 mod published_api;

@@ -67,7 +67,7 @@ fn refusals_and_broken_connections_are_told() {
     let error = measure(&args(&server, "-d 100ms --warmup 0s --get /close")).err().unwrap();
     assert!(error.contains("before the measurement"), "{error}");
     let mut nowhere = args(&server, "-d 100ms");
-    nowhere.host = "127.0.0.1:1".to_owned();
+    nowhere.hosts = vec!["127.0.0.1:1".to_owned()];
     let error = measure(&nowhere).err().unwrap();
     assert!(error.contains("Is the service running?"), "{error}");
     let error = measure(&args(&server, "-c 0")).err().unwrap();
@@ -91,15 +91,4 @@ fn the_server_process_is_accounted() {
     let usage = report.server.unwrap();
     assert!(usage.cpu_us_per_request > 0.0 && usage.resident_bytes > 1 << 20);
     assert!(measure(&args(&server, "-d 100ms --pid 4294967295")).err().unwrap().contains("process id"));
-}
-
-/// Prints the load generator's own ceiling: `cargo test --release -p ccf-cli -- --ignored --nocapture ceiling`.
-#[test]
-#[ignore = "a measurement, not a check: it needs a quiet machine"]
-fn ceiling() {
-    let server = TestServer::start();
-    for line in ["-c 4 -p 100", "-c 4 -p 100 -w 0", "-c 8 -p 1", "-c 1 -p 1"] {
-        let report = measure(&args(&server, &format!("{line} -d 3s --warmup 500ms"))).unwrap();
-        println!("{line}\n{}", report.text());
-    }
 }
