@@ -1,12 +1,18 @@
-//! `ccf ledger`: the ledger on disk, without a service: verify it, read it.
+//! `ccf ledger`: the ledger on disk, without a service: verify it, read it, compare it.
 
+pub mod diff;
+pub mod entries;
+pub mod export;
+pub mod governance;
+pub mod history;
 pub mod read;
+pub mod values;
 pub mod verify;
 
 use clap::{Args, Subcommand};
 use std::process::ExitCode;
 
-/// Verify or read the ledger files of a service, offline.
+/// Verify, read or compare the ledger files of a service, offline.
 #[derive(Args, Debug)]
 pub struct LedgerArgs {
     #[command(subcommand)]
@@ -17,6 +23,10 @@ pub struct LedgerArgs {
 enum Action {
     Verify(verify::VerifyArgs),
     Read(read::ReadArgs),
+    Governance(governance::GovernanceArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Export(export::ExportArgs),
 }
 
 /// Runs the subcommand.
@@ -27,5 +37,9 @@ pub fn run(args: &LedgerArgs) -> Result<ExitCode, String> {
     match &args.action {
         Action::Verify(args) => verify::run(args),
         Action::Read(args) => read::run(args),
+        Action::Governance(args) => governance::run(args),
+        Action::History(args) => history::run(args),
+        Action::Diff(args) => diff::run(args),
+        Action::Export(args) => export::run(args),
     }
 }

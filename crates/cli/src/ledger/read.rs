@@ -2,24 +2,21 @@
 //!
 //! Reads, verifies nothing: use `ccf ledger verify` first. Private tables stay encrypted.
 
-use crate::terminal;
-use ccf_ledger::{
-    entry::{Entry, EntryError, Record},
-    files::{Block, ChunkName, ChunkPath, ChunkReader, list_chunks},
+use super::{
+    entries::{Entries, FileChoice},
+    values::{bytes_json, bytes_text, key_text},
 };
-use ccf_types::SeqNo;
+use crate::terminal;
+use ccf_ledger::entry::{Entry, EntryError, Record};
 use serde_json::{Map, Value, json};
 use std::{
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    io::{BufWriter, IsTerminal, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
 /// Longer values are cut in the text form unless --full is given.
 const TEXT_CHARS_SHOWN: usize = 160;
-
-/// The key of a table that holds one value.
-const SINGLETON: [u8; 8] = [0; 8];
 
 /// Show what entries write, table by table. Does not verify; see `ccf ledger verify`.
 #[derive(clap::Args, Debug)]
@@ -39,12 +36,9 @@ pub struct ReadArgs {
     /// Only tables whose name contains this text, and only entries that write to one; repeatable
     #[arg(long, value_name = "TEXT")]
     pub table: Vec<String>,
-    /// Also read files that are not committed
-    #[arg(long)]
-    pub uncommitted: bool,
-    /// Also read files of a recovery that has not finished
-    #[arg(long)]
-    pub recovery: bool,
+    /// Which files
+    #[command(flatten)]
+    pub choice: FileChoice,
     /// Show values whole
     #[arg(long)]
     pub full: bool,
@@ -72,37 +66,17 @@ pub fn run(args: &ReadArgs) -> Result<ExitCode, String> {
 /// # Errors
 /// As [`run`].
 pub fn read(args: &ReadArgs, out: &mut dyn Write) -> Result<u64, String> {
-    let (from, to) = args.seqno.map_or((args.from, args.to), |seqno| (seqno, seqno));
-    let (mut next, mut count) = (SeqNo(from), 0);
-    let mut block = Block::default();
-    for chunk in chunks(args)? {
-        if chunk.name.start.0 > to {
-            break;
-        }
-        if chunk.name.end.is_some_and(|end| end < next) {
-            continue;
-        }
-        let mut reader = ChunkReader::open(&chunk).map_err(|e| e.to_string())?;
-        while reader.next_block(&mut block).map_err(|e| e.to_string())? {
-            for (seqno, offset, bytes) in block.entries() {
-                if seqno.0 > to {
-                    return Ok(count);
-                }
-                // Files may overlap: an entry is shown once.
-                if seqno < next {
-                    continue;
-                }
-                next = SeqNo(seqno.0 + 1);
-                let shown = show(bytes, args, out).map_err(|e| {
-                    format!("{}, offset {offset}, transaction {seqno}: {e}", chunk.path.display())
-                })?;
-                match shown {
-                    Shown::Printed => count += 1,
-                    Shown::Skipped => {}
-                    // The reader of the pipe has gone.
-                    Shown::Closed => return Ok(count),
-                }
-            }
+    let range = args.seqno.map_or((args.from, args.to), |seqno| (seqno, seqno));
+    // On a terminal the entries themselves are the progress.
+    let progress = !std::io::stdout().is_terminal();
+    let mut entries = Entries::open(&args.paths, args.choice, range, progress)?;
+    let mut count = 0;
+    while let Some(found) = entries.next_entry()? {
+        match show(&found.entry()?, args, out).map_err(|e| found.problem(e))? {
+            Shown::Printed => count += 1,
+            Shown::Skipped => {}
+            // The reader of the pipe has gone.
+            Shown::Closed => return Ok(count),
         }
     }
     Ok(count)
@@ -114,8 +88,7 @@ enum Shown {
     Closed,
 }
 
-fn show(bytes: &[u8], args: &ReadArgs, out: &mut dyn Write) -> Result<Shown, EntryError> {
-    let entry = Entry::parse(bytes)?;
+fn show(entry: &Entry<'_>, args: &ReadArgs, out: &mut dyn Write) -> Result<Shown, EntryError> {
     let mut tables: Vec<Table<'_>> = Vec::new();
     let mut is_wanted = true;
     for record in entry.public_records() {
@@ -144,8 +117,8 @@ fn show(bytes: &[u8], args: &ReadArgs, out: &mut dyn Write) -> Result<Shown, Ent
         return Ok(Shown::Skipped);
     }
     let text = match args.json {
-        true => format!("{}\n", entry_json(&entry, &tables)),
-        false => entry_text(&entry, &tables, args.full),
+        true => format!("{}\n", entry_json(entry, &tables)),
+        false => entry_text(entry, &tables, args.full),
     };
     Ok(if out.write_all(text.as_bytes()).is_ok() { Shown::Printed } else { Shown::Closed })
 }
@@ -194,33 +167,6 @@ fn entry_json(entry: &Entry<'_>, tables: &[Table<'_>]) -> Value {
     })
 }
 
-fn bytes_json(bytes: &[u8]) -> Value {
-    match printable(bytes) {
-        Some(text) => Value::from(text),
-        None => json!({"hex": hex::encode(bytes)}),
-    }
-}
-
-fn key_text(key: &[u8]) -> String {
-    match key == SINGLETON {
-        true => "(the value)".to_owned(),
-        false => bytes_text(key),
-    }
-}
-
-fn bytes_text(bytes: &[u8]) -> String {
-    match printable(bytes) {
-        Some(text) => text.replace('\n', "\\n"),
-        None => format!("0x{}", hex::encode(bytes)),
-    }
-}
-
-fn printable(bytes: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let is_fine = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    text.chars().all(is_fine).then_some(text)
-}
-
 fn cut(text: &str, full: bool) -> String {
     match text.char_indices().nth(TEXT_CHARS_SHOWN) {
         Some((at, _)) if !full => format!("{}… ({} bytes)", &text[..at], text.len()),
@@ -228,45 +174,12 @@ fn cut(text: &str, full: bool) -> String {
     }
 }
 
-fn chunks(args: &ReadArgs) -> Result<Vec<ChunkPath>, String> {
-    let mut found = Vec::new();
-    for path in &args.paths {
-        match path.is_file() {
-            true => found.push(named(path)?),
-            false => {
-                let mut listed = list_chunks(path).map_err(|e| e.to_string())?;
-                listed.retain(|chunk| args.uncommitted || chunk.name.committed);
-                listed.retain(|chunk| args.recovery || !chunk.name.recovery);
-                found.extend(listed);
-            }
-        }
-    }
-    found.sort_by_key(|chunk| (chunk.name.start, !chunk.name.committed, std::cmp::Reverse(chunk.name.end)));
-    match found.is_empty() {
-        true => {
-            Err("there are no ledger files here; add --uncommitted for the file that is still open"
-                .to_owned())
-        }
-        false => Ok(found),
-    }
-}
-
-fn named(path: &Path) -> Result<ChunkPath, String> {
-    let name = path.file_name().and_then(|name| name.to_str()).and_then(ChunkName::parse);
-    let name = name.ok_or_else(|| format!("{} has not the name of a ledger file", path.display()))?;
-    Ok(ChunkPath { name, path: path.to_owned() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_shown_as_what_they_are() {
-        assert_eq!(bytes_text(b"text\nmore"), "text\\nmore");
-        assert_eq!(bytes_text(&[0, 1, 0xff]), "0x0001ff");
-        assert_eq!(key_text(&SINGLETON), "(the value)");
-        assert_eq!(bytes_json(&[0xff]), json!({"hex": "ff"}));
+    fn long_values_are_cut_between_characters() {
         let long = "é".repeat(TEXT_CHARS_SHOWN + 1);
         assert!(cut(&long, false).ends_with("… (322 bytes)"));
         assert_eq!(cut(&long, true), long);

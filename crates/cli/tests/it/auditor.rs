@@ -9,14 +9,18 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A real ledger: three committed chunks and `ledger_21`, which is open.
-struct Ledger {
+/// A ledger of CCF, unpacked.
+pub(crate) struct Ledger {
     _unpacked: TempDir,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
+/// A real ledger: three committed chunks and `ledger_21`, which is open.
 fn ledger() -> Ledger {
-    let name = "acme_containing_service";
+    golden("acme_containing_service")
+}
+
+pub(crate) fn golden(name: &str) -> Ledger {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../testdata/ledgers/{name}.tar.gz"));
     let unpacked = tempfile::tempdir().unwrap();
     tar::Archive::new(GzDecoder::new(fs::File::open(archive).unwrap())).unpack(unpacked.path()).unwrap();
