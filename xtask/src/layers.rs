@@ -36,6 +36,21 @@ pub const ALLOWED: &[(&str, &[&str])] = &[
             "ccf-governance",
         ],
     ),
+    (
+        "ccf-stack-simulator",
+        &[
+            "ccf-types",
+            "ccf-crypto",
+            "ccf-ledger",
+            "ccf-kv",
+            "ccf-consensus",
+            "ccf-channels",
+            "ccf-simulator",
+            "ccf-endpoints",
+            "ccf-governance",
+            "ccf-node",
+        ],
+    ),
     ("ccf-sdk", &["ccf-types", "ccf-kv", "ccf-endpoints"]),
     (
         "ccf-cli",

@@ -37,6 +37,9 @@ enum Task {
     Prepare,
     /// Run networks of replicas under faults, one per seed; a failing seed replays exactly
     Simulate {
+        /// Whole nodes instead of consensus alone: stores, ledgers, signatures, channels; slower
+        #[arg(long)]
+        stack: bool,
         /// Given to the simulator, for example: --seeds 100000, --first 5000 --seeds 1000, --walk, or --seed 42
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
@@ -80,8 +83,10 @@ fn main() -> ExitCode {
         Task::Bench { cargo } => process::cargo(&["bench", "--workspace", "--benches"], &cargo),
         Task::Tidy => process::cargo(&["test", "--quiet", "-p", "xtask"], &[]),
         Task::Prepare => tools::prepare().map(|_| ()),
-        Task::Simulate { words } => {
-            process::cargo(&["run", "--release", "-p", "ccf-simulator", "--bin", "simulate", "--"], &words)
+        Task::Simulate { stack, words } => {
+            let (package, program) =
+                if stack { ("ccf-stack-simulator", "simulate_stack") } else { ("ccf-simulator", "simulate") };
+            process::cargo(&["run", "--release", "-p", package, "--bin", program, "--"], &words)
         }
         Task::Linearizability { seconds, seed } => linearizability(seconds, seed),
         Task::Crash { rounds, seed, seconds } => crash(rounds, seed, seconds),

@@ -39,9 +39,11 @@ pub const TARGETS: &[Target] = &[
     ("ledger_snapshot", ledger_snapshot),
     ("merkle_tree", merkle_tree),
     ("peer_channel", peer_channel),
+    ("peer_entries", ccf_node::replication::hostile::entries),
     ("peer_forwarded", peer_forwarded),
     ("peer_frames", peer_frames),
     ("peer_handshake", peer_handshake),
+    ("peer_messages", ccf_node::replication::hostile::messages),
     ("response_head", response_head),
     ("sandbox_examples", sandbox_examples),
 ];

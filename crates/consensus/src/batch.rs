@@ -13,6 +13,8 @@ pub enum Batching {
     Average,
     /// The slow moving average of CCF: for scenario files, which count messages.
     Reference,
+    /// So many, whatever their sizes: for simulations, in which sizes differ from one process to the next.
+    Count(u64),
 }
 
 /// The number of entries per message, following the sizes of the entries seen.
@@ -29,7 +31,8 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new(rule: Batching) -> Batch {
-        Batch { rule, bytes: 0, entries: 0, sum: 0, size: APPEND_ENTRIES_FIRST, average: 0 }
+        let size = if let Batching::Count(count) = rule { count.max(1) } else { APPEND_ENTRIES_FIRST };
+        Batch { rule, bytes: 0, entries: 0, sum: 0, size, average: 0 }
     }
 
     /// The number of entries a message may have, at least 1.
@@ -43,7 +46,10 @@ impl Batch {
         self.entries += 1;
         let size = u64::from(size);
         self.average = if self.average == 0 { 16 * size } else { self.average - self.average / 16 + size };
-        let full = self.bytes >= APPEND_ENTRIES_BYTES;
+        let full = match self.rule {
+            Batching::Count(_) => self.entries >= self.size,
+            Batching::Average | Batching::Reference => self.bytes >= APPEND_ENTRIES_BYTES,
+        };
         if full {
             self.recompute();
             (self.bytes, self.entries) = (0, 0);
@@ -56,6 +62,7 @@ impl Batch {
         let average = self.bytes.checked_div(self.entries);
         let fitting = |average| APPEND_ENTRIES_BYTES.checked_div(average).unwrap_or(APPEND_ENTRIES_REFERENCE);
         match self.rule {
+            Batching::Count(_) => {}
             Batching::Average => {
                 if self.average > 0 {
                     self.size = fitting((self.average / 16).max(1)).clamp(1, APPEND_ENTRIES_MAX);

@@ -13,7 +13,8 @@ mod lineage;
 mod recent;
 
 pub(crate) use fetch::{FetchParts, Fetcher};
-pub(crate) use recent::{RecentEntries, RecentLeaf};
+pub use recent::RecentEntries;
+pub(crate) use recent::RecentLeaf;
 
 use cache::Cache;
 use ccf_crypto::cose::ServiceKeys;

@@ -7,6 +7,8 @@
 
 pub mod disk;
 mod driving;
+#[doc(hidden)]
+pub mod hostile;
 mod inbox;
 mod log;
 pub mod policy;
@@ -15,6 +17,7 @@ mod signing;
 pub mod status;
 mod tail;
 
+pub use crate::historical::RecentEntries;
 pub use driving::Moment;
 pub use inbox::{Adoption, Inbox, PeerMessage};
 pub use log::LogParts;

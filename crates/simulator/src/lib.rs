@@ -24,5 +24,6 @@ pub use checks::{Checks, Violation};
 pub use cluster::Cluster;
 pub use memory_log::{Decode, LogCall, MemoryLog, Payload, StoredEntry};
 pub use node::Node;
+pub use random::Random;
 pub use run::{Failure, Report, simulate};
 pub use walk::walk;

@@ -97,7 +97,7 @@ impl Replica {
         let end_of_view = self.history.end_of(self.view_at(start)).unwrap_or(self.last);
         let most = SeqNo(start.0.saturating_add(self.batch.size() - 1));
         let end = most.min(end_of_view).min(self.last);
-        if self.settings.batching == Batching::Reference || end <= start {
+        if self.settings.batching != Batching::Average || end <= start {
             return end;
         }
         host.log.last_fitting(start, end, APPEND_ENTRIES_BYTES).clamp(start, end)

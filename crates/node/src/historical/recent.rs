@@ -36,7 +36,7 @@ pub(crate) struct RecentLeaf {
 
 /// The newest entries, shared between the replicator, which writes, and workers.
 #[derive(Default)]
-pub(crate) struct RecentEntries(Mutex<Segments>);
+pub struct RecentEntries(Mutex<Segments>);
 
 #[derive(Default)]
 struct Segments {

@@ -3,7 +3,7 @@
 use super::{
     Adoption, FinishedEntry,
     disk::LedgerSink,
-    received::Judge,
+    received::{Judge, check_flags},
     tail::{Payload, Tail},
 };
 use crate::{
@@ -57,7 +57,7 @@ pub struct LogParts {
     /// Who takes snapshots.
     pub snapshots: Arc<Snapshots>,
     /// The newest entries, as receipts need them.
-    pub(crate) recent: Arc<RecentEntries>,
+    pub recent: Arc<RecentEntries>,
 }
 
 /// The log of this node.
@@ -195,9 +195,23 @@ impl NodeLog {
         }
     }
 
-    /// Drops transactions of the store that are not in the log.
-    pub(super) fn drop_unlogged(&self, view: View) {
+    /// Drops transactions of the store that are not in the log, and what they had brought: a secret of a rekey that never
+    /// was would encrypt what nobody can read.
+    pub(super) fn drop_unlogged(&mut self, view: View) {
+        let dropped = self.store.version() > self.last.seqno;
         rollback_store(&self.store, self.last, view);
+        if dropped {
+            self.forget_after(self.last.seqno);
+        }
+    }
+
+    /// Forgets what transactions after `seqno` had brought besides their writes.
+    fn forget_after(&mut self, seqno: SeqNo) {
+        // The secret of a rekey at `seqno` applies from the entry behind it and stays.
+        self.secrets.write().rollback(seqno.next());
+        self.links.lock().rollback(seqno);
+        self.chunks.rollback(seqno);
+        self.snapshots.rollback(seqno);
     }
 
     /// Makes the private state of `adoption` the node's own. What was logged after it is read again, with its private
@@ -270,6 +284,7 @@ impl Log for NodeLog {
         let accepted = Entry::parse(bytes).map_err(Into::into).and_then(|entry| {
             let secrets = self.secrets.read();
             let secrets = (!self.public_only.load(Ordering::Acquire)).then_some(&*secrets);
+            check_flags(&entry, self.last.seqno == self.last_signature)?;
             let accepted = self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)?;
             Ok((accepted, entry.flags()))
         });
@@ -297,21 +312,21 @@ impl Log for NodeLog {
         if std::mem::take(&mut self.primary) {
             self.store.set_backup();
         }
+        let dropped = self.store.version() > to.seqno;
         rollback_store(&self.store, to, next_view);
+        if dropped {
+            self.forget_after(to.seqno);
+        }
         if to.seqno == self.last.seqno {
             return;
         }
         tracing::info!("Transactions after {to} are rolled back");
         self.flush();
-        self.secrets.write().rollback(to.seqno);
-        self.links.lock().rollback(to.seqno);
         if let Err(error) = self.tree.retract(to.seqno.0) {
             stop_on_divergence(&error);
         }
-        self.chunks.rollback(to.seqno);
         self.tail.truncate(to.seqno);
         self.disk.truncate(to);
-        self.snapshots.rollback(to.seqno);
         self.recent.rollback(to.seqno);
         let kept = (to.seqno.0 + 1).saturating_sub(self.unsigned_from.0);
         self.unsigned.truncate(usize::try_from(kept).unwrap_or(usize::MAX));

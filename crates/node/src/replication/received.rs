@@ -4,7 +4,7 @@ use ccf_crypto::{cert::Certificate, key::PublicKey};
 use ccf_governance::tables;
 use ccf_kv::{DecodeError, KvError, Store, Tx, WriteSet};
 use ccf_ledger::{
-    entry::{Entry, EntryError},
+    entry::{Entry, EntryError, Flags},
     merkle::MerkleTree,
     receipt::EntryDigests,
     secrets::LedgerSecrets,
@@ -24,6 +24,9 @@ pub(super) enum Refused {
     /// Another transaction than the primary announced.
     #[error("it is transaction {0}")]
     OtherTransaction(TxId),
+    /// Flags that only other entries may have: they are not encrypted with the entry, and would break the ledger files.
+    #[error("it ends a chunk where none may end")]
+    ChunkEnd,
     /// A signature transaction that does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -42,6 +45,19 @@ pub(super) enum Refused {
     /// The service's identity is not known.
     #[error("the service's certificate is not known")]
     NoService,
+}
+
+/// Chunks end with signatures, and before the entry behind one.
+///
+/// # Errors
+/// [`Refused::ChunkEnd`].
+pub(super) fn check_flags(entry: &Entry<'_>, behind_signature: bool) -> Result<(), Refused> {
+    let flags = entry.flags();
+    let ends = flags.contains(Flags::CHUNK_AFTER) && SignatureValues::of(entry)?.is_none();
+    if ends || flags.contains(Flags::CHUNK_BEFORE) && !behind_signature {
+        return Err(Refused::ChunkEnd);
+    }
+    Ok(())
 }
 
 /// An entry that may be applied.

@@ -1,0 +1,206 @@
+//! The disk of one node: real ledger files, written later than asked, and torn when the machine dies.
+
+use bytes::Bytes;
+use ccf_ledger::{
+    entry::Entry,
+    files::{FileError, LedgerReader, LedgerWriter, list_chunks},
+};
+use ccf_node::replication::{DiskProgress, disk::LedgerSink};
+use ccf_simulator::Random;
+use ccf_types::{SeqNo, TxId};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, fs, path::Path, sync::Arc};
+use tempfile::TempDir;
+
+/// What the log asked for and the files do not show yet.
+enum Command {
+    Append(Vec<(Bytes, bool)>, TxId),
+    Truncate(TxId),
+    Commit(SeqNo),
+    FinishRecovery,
+}
+
+/// One entry as the log handed it over.
+#[derive(Clone)]
+pub(crate) struct LogEntry {
+    pub(crate) tx_id: TxId,
+    pub(crate) bytes: Bytes,
+    pub(crate) committable: bool,
+}
+
+struct State {
+    writer: LedgerWriter,
+    waiting: VecDeque<Command>,
+    /// The entry before the first of `log`.
+    base: SeqNo,
+    log: Vec<LogEntry>,
+    /// Entries of `log` from here on are new since somebody looked.
+    seen: usize,
+    progress: Arc<DiskProgress>,
+    written: TxId,
+}
+
+/// A disk. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    state: Arc<Mutex<State>>,
+    directory: Arc<TempDir>,
+}
+
+impl Disk {
+    /// An empty one.
+    pub(crate) fn create(progress: Arc<DiskProgress>) -> Result<Disk, FileError> {
+        let io = |source| FileError::Io { path: "ledger".into(), source };
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let directory = directory.map_err(io)?;
+        let writer = LedgerWriter::open(directory.path(), &[], &mut Vec::new())?;
+        let state = State::new(writer, TxId::default(), progress);
+        Ok(Disk { state: Arc::new(Mutex::new(state)), directory: Arc::new(directory) })
+    }
+
+    /// The same directory for a log that begins behind `last`.
+    pub(crate) fn reopen(&self, writer: LedgerWriter, last: TxId) -> (Disk, Arc<DiskProgress>) {
+        let progress = Arc::new(DiskProgress::default());
+        progress.set(last);
+        let state = State::new(writer, last, Arc::clone(&progress));
+        (Disk { state: Arc::new(Mutex::new(state)), directory: Arc::clone(&self.directory) }, progress)
+    }
+
+    pub(crate) fn sink(&self) -> Box<dyn LedgerSink> {
+        Box::new(Sink(Arc::clone(&self.state)))
+    }
+
+    pub(crate) fn reader(&self) -> LedgerReader {
+        self.state.lock().writer.reader()
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// How far it has written.
+    pub(crate) fn written(&self) -> TxId {
+        self.state.lock().written
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.state.lock().waiting.is_empty()
+    }
+
+    /// The length of the log, and the entries that nobody has looked at.
+    pub(crate) fn take_new(&self) -> (usize, Vec<LogEntry>, TxId) {
+        let mut state = self.state.lock();
+        let from = state.seen;
+        state.seen = state.log.len();
+        let before = from.checked_sub(1).and_then(|at| state.log.get(at)).map(|entry| entry.tx_id);
+        (state.log.len(), state.log.get(from..).unwrap_or_default().to_vec(), before.unwrap_or_default())
+    }
+
+    /// The entry at a position of the log.
+    pub(crate) fn entry(&self, seqno: SeqNo) -> Option<LogEntry> {
+        let state = self.state.lock();
+        let at = seqno.0.checked_sub(state.base.0 + 1)?;
+        state.log.get(usize::try_from(at).ok()?).cloned()
+    }
+
+    /// Does the next thing it was asked for.
+    pub(crate) fn work(&self) -> Result<(), FileError> {
+        let state = &mut *self.state.lock();
+        match state.waiting.pop_front() {
+            None => {}
+            Some(Command::Append(entries, last)) => {
+                for (bytes, committable) in &entries {
+                    state.writer.append(bytes, *committable)?;
+                }
+                state.writer.flush()?;
+                state.reached(last);
+            }
+            Some(Command::Truncate(to)) => {
+                state.writer.truncate(to.seqno)?;
+                state.reached(to);
+            }
+            Some(Command::Commit(seqno)) => state.writer.commit(seqno)?,
+            Some(Command::FinishRecovery) => state.writer.finish_recovery()?,
+        }
+        Ok(())
+    }
+
+    /// The machine dies. Of what was being written any part may be there; with `power_cut` also some of what had been
+    /// written to the last file may be gone.
+    pub(crate) fn tear(&self, random: &mut Random, power_cut: bool) -> Result<(), FileError> {
+        let state = &mut *self.state.lock();
+        let mut cut = 0;
+        let next = state.waiting.drain(..).next();
+        if let Some(Command::Append(entries, _)) = next {
+            let bytes: usize = entries.iter().map(|(bytes, _)| bytes.len()).sum();
+            for (bytes, committable) in &entries {
+                state.writer.append(bytes, *committable)?;
+            }
+            state.writer.flush()?;
+            cut = random.up_to(bytes as u64);
+        }
+        let last = list_chunks(self.directory.path())?
+            .into_iter()
+            .filter(|chunk| !chunk.name.committed)
+            .max_by_key(|chunk| chunk.name.start);
+        let Some(last) = last else { return Ok(()) };
+        let io = |source| FileError::Io { path: last.path.clone(), source };
+        let size = fs::metadata(&last.path).map_err(io)?.len();
+        if power_cut {
+            cut = random.up_to(size);
+        }
+        let file = fs::OpenOptions::new().write(true).open(&last.path).map_err(io)?;
+        file.set_len(size.saturating_sub(cut)).map_err(io)
+    }
+}
+
+impl State {
+    fn new(writer: LedgerWriter, last: TxId, progress: Arc<DiskProgress>) -> State {
+        State {
+            writer,
+            waiting: VecDeque::new(),
+            base: last.seqno,
+            log: Vec::new(),
+            seen: 0,
+            progress,
+            written: last,
+        }
+    }
+
+    fn reached(&mut self, last: TxId) {
+        self.written = last;
+        self.progress.set(last);
+    }
+}
+
+struct Sink(Arc<Mutex<State>>);
+
+impl LedgerSink for Sink {
+    fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId) {
+        let mut state = self.0.lock();
+        for (bytes, committable) in &entries {
+            let tx_id = Entry::parse(bytes).map(|entry| entry.tx_id()).unwrap_or_default();
+            state.log.push(LogEntry { tx_id, bytes: bytes.clone(), committable: *committable });
+        }
+        state.waiting.push_back(Command::Append(entries, last));
+    }
+
+    fn truncate(&self, to: TxId) {
+        let mut state = self.0.lock();
+        let kept = usize::try_from(to.seqno.0.saturating_sub(state.base.0)).unwrap_or(usize::MAX);
+        state.log.truncate(kept);
+        state.seen = state.seen.min(kept);
+        state.waiting.push_back(Command::Truncate(to));
+    }
+
+    fn commit(&self, seqno: SeqNo) {
+        self.0.lock().waiting.push_back(Command::Commit(seqno));
+    }
+
+    fn finish_recovery(&self) {
+        self.0.lock().waiting.push_back(Command::FinishRecovery);
+    }
+
+    fn finish(self: Box<Self>) {}
+}
