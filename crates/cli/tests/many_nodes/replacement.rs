@@ -15,7 +15,7 @@ use serde_json::json;
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -25,6 +25,9 @@ const WRITERS: usize = 2;
 
 /// Between two writes of one writer.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// So many writes are answered by each set of nodes before the next one of them is replaced.
+const WRITES_PER_STEP: usize = 150;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,16 +49,22 @@ fn all_nodes_are_replaced_under_load_and_nothing_committed_is_lost() {
     let caller = service.caller("user0", PATIENCE);
     let addresses = Mutex::new(service.nodes.iter().map(|node| node.address.clone()).collect::<Vec<_>>());
     let (is_over, began) = (AtomicBool::new(false), std::time::Instant::now());
+    let answers = AtomicUsize::new(0);
     let mut commits = Vec::new();
     let written: Vec<Written> = thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
             .map(|writer| {
-                let (addresses, is_over, caller) = (&addresses, &is_over, caller.clone());
-                scope.spawn(move || write(writer, &caller, addresses, is_over, began))
+                let (addresses, is_over, answers, caller) = (&addresses, &is_over, &answers, caller.clone());
+                scope.spawn(move || write(writer, &caller, addresses, is_over, answers, began))
             })
             .collect();
         let _ending = Ending(&is_over);
         for old in 0..3 {
+            let until = answers.load(Ordering::Relaxed) + WRITES_PER_STEP;
+            wait_for("writes", || match answers.load(Ordering::Relaxed) {
+                enough if enough >= until => Ok(()),
+                count => Err(format!("{count} of {until} were answered")),
+            });
             // The last one begins from a snapshot of the primary, the others from the first entry.
             let primary = service.primary();
             let snapshots_of = (old == 2).then_some(primary);
@@ -106,6 +115,7 @@ fn write(
     caller: &Caller,
     addresses: &Mutex<Vec<String>>,
     is_over: &AtomicBool,
+    answers: &AtomicUsize,
     began: std::time::Instant,
 ) -> Vec<Written> {
     let mut random = Random::new(writer as u64);
@@ -132,6 +142,7 @@ fn write(
             Some(tx_id) => {
                 let answered = began.elapsed();
                 written.push(Written { register, value, tx_id, asked, answered, committed: false });
+                answers.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(PAUSE);
             }
             None => {
