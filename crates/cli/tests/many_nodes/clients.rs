@@ -3,7 +3,7 @@
 use crate::{
     history::{Action, Content, Histories, Operation},
     random::Random,
-    service::Caller,
+    service::{Caller, wait_for},
 };
 use ccf_cli::http_client::{HttpClient, Reply};
 use serde_json::{Value, json};
@@ -128,17 +128,22 @@ impl Arena {
         record
     }
 
-    /// The content of every register that was used, read at the end through `address`.
+    /// The content of every register that was used, read at the end through `address`. A read that fails says nothing,
+    /// and is repeated: a busy machine may elect a primary once more.
     pub(crate) fn read_all(&self, address: &str, histories: &mut Histories) {
-        let mut connection = self.caller.client(address);
         let registers: Vec<String> = histories.registers().map(|(register, _)| register.to_owned()).collect();
         for register in registers {
-            let asked = self.now();
-            let reply = read(&mut connection, &register, true);
-            let told = Told::of(reply.as_ref(), Action::Read(None));
-            assert!(told.counts, "register {register} cannot be read at {address}: {reply:?}");
-            let answered = Some(self.now());
-            histories.add(&register, Operation { client: usize::MAX, asked, answered, action: told.action });
+            let operation = wait_for("a register to be read at the end", || {
+                let asked = self.now();
+                let reply = read(&mut self.caller.client(address), &register, true);
+                let told = Told::of(reply.as_ref(), Action::Read(None));
+                let answered = Some(self.now());
+                match told.counts {
+                    true => Ok(Operation { client: usize::MAX, asked, answered, action: told.action }),
+                    false => Err(format!("{register} at {address}: {reply:?}")),
+                }
+            });
+            histories.add(&register, operation);
         }
     }
 }
@@ -185,6 +190,15 @@ impl Told {
             _ => nothing,
         }
     }
+}
+
+/// Writes until the service says that it is committed.
+pub(crate) fn write_committed(caller: &Caller, address: &str, register: &str, value: u64) {
+    wait_for("a write to be committed", || {
+        let reply = write(&mut caller.client(address), register, value).ok_or("no answer")?;
+        let committed = reply.headers.get("x-ccf-commit-status").is_some_and(|it| it == "Committed");
+        if committed { Ok(()) } else { Err(reply.refusal()) }
+    });
 }
 
 /// Whether the application itself says that there is nothing in the register.

@@ -309,8 +309,11 @@ impl Service {
 
     /// What a node knows to be committed.
     pub(crate) fn commit_of(&self, index: usize) -> TxId {
-        let reply = self.client("", index).get("/node/commit").unwrap();
-        reply.json()["transaction_id"].as_str().unwrap().parse().unwrap()
+        wait_for("what a node knows to be committed", || {
+            let reply = self.client("", index).get("/node/commit").map_err(|e| e.to_string())?;
+            let id = reply.json()["transaction_id"].as_str().and_then(|id| id.parse().ok());
+            id.ok_or_else(|| reply.refusal())
+        })
     }
 
     /// Who asks as `who` (`user0`, `member1`, or nobody).

@@ -16,26 +16,19 @@ fn a_cut_off_primary_reads_stale_values_but_never_linearizable_ones() {
     let mut service = Service::open(3, Tuning::default());
     let old = service.primary();
     let caller = service.caller("user0", PATIENCE);
-    let mut at_old = caller.client(&service.nodes[old].address);
-    for (register, value) in [("x", 1), ("y", 1)] {
-        let reply = clients::write(&mut at_old, register, value).unwrap();
-        assert_eq!(reply.headers["x-ccf-commit-status"], "Committed");
+    for register in ["x", "y"] {
+        clients::write_committed(&caller, &service.nodes[old].address, register, 1);
     }
     let others: Vec<usize> = (0..3).filter(|index| *index != old).collect();
     for other in &others {
         service.links.cut(&service.nodes[old].id, &service.nodes[*other].id);
     }
     // The others elect a primary; the old one is asked no more, and says so itself only when it notices.
-    let mut at_new = caller.client(&service.nodes[others[0]].address);
-    wait_for("the rest to take writes", || {
-        let reply = clients::write(&mut at_new, "x", 2).ok_or("no answer")?;
-        let committed = reply.headers.get("x-ccf-commit-status").is_some_and(|it| it == "Committed");
-        if committed { Ok(()) } else { Err(reply.refusal()) }
-    });
-    let reply = clients::write(&mut at_new, "z", 2).unwrap();
-    assert_eq!(reply.headers["x-ccf-commit-status"], "Committed", "{}", reply.refusal());
+    for register in ["x", "z"] {
+        clients::write_committed(&caller, &service.nodes[others[0]].address, register, 2);
+    }
 
-    // A session of its own: the one above wrote, and follows the primary.
+    // A session of its own: one that wrote follows the primary.
     let mut stale = caller.client(&service.nodes[old].address);
     let reply = clients::read(&mut stale, "x", false).unwrap();
     assert_eq!(
@@ -76,8 +69,7 @@ fn a_primary_that_was_asleep_answers_no_linearizable_read_with_what_it_remembers
     let mut service = Service::open(3, Tuning::default());
     let old = service.primary();
     let caller = service.caller("user0", PATIENCE);
-    let reply = clients::write(&mut caller.client(&service.nodes[old].address), "x", 1).unwrap();
-    assert_eq!(reply.headers["x-ccf-commit-status"], "Committed");
+    clients::write_committed(&caller, &service.nodes[old].address, "x", 1);
     // Sessions that stand before it falls asleep: what they ask is there when it wakes up.
     let mut sessions: Vec<_> =
         ["x", "x", "z", "z"].map(|name| (name, caller.client(&service.nodes[old].address))).into();
@@ -87,12 +79,7 @@ fn a_primary_that_was_asleep_answers_no_linearizable_read_with_what_it_remembers
     service.nodes[old].pause();
     let other = (old + 1) % 3;
     for register in ["x", "z"] {
-        wait_for("the rest to take writes", || {
-            let mut at_new = caller.client(&service.nodes[other].address);
-            let reply = clients::write(&mut at_new, register, 2).ok_or("no answer")?;
-            let committed = reply.headers.get("x-ccf-commit-status").is_some_and(|it| it == "Committed");
-            if committed { Ok(()) } else { Err(reply.refusal()) }
-        });
+        clients::write_committed(&caller, &service.nodes[other].address, register, 2);
     }
     thread::scope(|scope| {
         let asking: Vec<_> = sessions
