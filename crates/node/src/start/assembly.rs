@@ -88,7 +88,7 @@ pub(crate) struct Assembly<'a> {
     pub(super) notices: Vec<Notice>,
     service: Arc<OnceLock<KnownService>>,
     endorsed_certificate: Arc<RwLock<String>>,
-    links: Arc<Mutex<SecretLinks>>,
+    pub(super) links: Arc<Mutex<SecretLinks>>,
     private_recovery: Arc<OnceLock<Arc<PrivateRecovery>>>,
     host: Arc<GovernanceHost>,
     retired: Arc<Mutex<Vec<NodeId>>>,

@@ -167,6 +167,8 @@ fn replay_public(
         let reason = outcome.stopped.map(|stopped| format!(" ({stopped})")).unwrap_or_default();
         return Err(unrecoverable(format!("it holds no signature that verifies{reason}")));
     }
+    // A rekey after the last signature is no part of the chain of secrets: its entry goes.
+    assembly.links.lock().rollback(last.seqno);
     tracing::info!("End of public ledger recovery - Truncating ledger to last signed TxID: {last}");
     match assembly.writer.recover(last.seqno) {
         Ok(()) => {}
