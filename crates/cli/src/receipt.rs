@@ -229,15 +229,14 @@ fn tell(
         (Some(digest), None) => terminal::say(format!("- It carries claims of the application, {digest}.")),
         (None, _) => {}
     }
-    let way = match proved.endorsements {
-        0 => String::new(),
-        1 => ", an identity it had before a recovery, which it endorses".to_owned(),
-        many => format!(", an identity it had {many} recoveries ago, which it endorses"),
-    };
     let name = service.subject();
+    let under = match proved.endorsements {
+        0 => "",
+        _ => ", under an identity that the service had before a recovery and endorses today",
+    };
+    let signer = &proved.signer;
     terminal::say(format!(
-        "- The service with the certificate {name} vouches for that by {}{way}.",
-        proved.signer
+        "- The service with the certificate {name} vouches for that: signed by {signer}{under}."
     ));
     terminal::say("Not proved:");
     terminal::say("- What the transaction wrote: compare the entry's digest with the ledger for that.");

@@ -12,7 +12,8 @@ mod fetch;
 mod lineage;
 mod recent;
 
-pub(crate) use fetch::{FetchParts, Fetcher};
+pub use fetch::{FetchError, FetchParts, Fetched, Fetcher};
+pub use lineage::LineageError;
 pub use recent::RecentEntries;
 pub(crate) use recent::RecentLeaf;
 
@@ -20,7 +21,7 @@ use cache::Cache;
 use ccf_crypto::cose::ServiceKeys;
 use ccf_endpoints::historical::{HistoricalError, HistoricalQueries, HistoricalStates, SeqNos, StateHandle};
 use ccf_ledger::receipt::TransactionReceipt;
-use ccf_types::TxId;
+use ccf_types::{SeqNo, TxId};
 use parking_lot::RwLock;
 use std::{io, sync::Arc, time::Duration};
 
@@ -49,7 +50,7 @@ impl Historical {
             let (cache, fetcher, keys) = (Arc::clone(&cache), Arc::clone(&fetcher), Arc::clone(&keys));
             move || {
                 cache.serve(&fetcher, &|| {
-                    if let Ok(lineage) = fetcher.lineage() {
+                    if let Ok(lineage) = fetcher.lineage(SeqNo(1)) {
                         *keys.write() = lineage.keys();
                     }
                 });

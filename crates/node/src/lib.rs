@@ -10,7 +10,8 @@ pub mod config;
 pub mod files_cleanup;
 mod forwarding;
 mod governance_host;
-mod historical;
+#[doc(hidden)]
+pub mod historical;
 mod housekeeping;
 pub mod http;
 pub mod identity;

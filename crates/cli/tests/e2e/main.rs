@@ -11,6 +11,7 @@ mod full_disk;
 mod killed_primary;
 mod load;
 mod messages;
+mod past;
 mod published_api;
 mod recovery_of_ccf;
 mod running;

@@ -2,7 +2,8 @@
 //! where consensus has it, and is covered by a signature that the service of its time vouches for.
 
 use super::lineage::{Lineage, LineageError};
-use crate::{replication::status::ReplicationStatus, service_hooks::KnownService};
+use crate::replication::status::ReplicationStatus;
+use ccf_crypto::key::EcKeyPair;
 use ccf_endpoints::historical::{Endorsements, HistoricalState};
 use ccf_governance::tables as governance;
 use ccf_kv::{DecodeError, Store, UNIT, WriteSet};
@@ -17,17 +18,15 @@ use ccf_ledger::{
 };
 use ccf_types::{Digest, MapName, SeqNo, TxId};
 use parking_lot::{Mutex, RwLock};
-use std::{
-    collections::HashSet,
-    sync::{Arc, OnceLock},
-};
+use std::{collections::HashSet, sync::Arc};
 
 /// Certificates of nodes remembered as endorsed; a service with more has some verified again.
 const ENDORSED_MAX: usize = 1000;
 
 /// Why entries cannot be given out.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+#[non_exhaustive]
+pub enum FetchError {
     /// The ledger files of this node do not hold it. They may later.
     #[error("transaction {0} is not in the ledger files of this node")]
     Missing(SeqNo),
@@ -65,28 +64,31 @@ pub(crate) enum FetchError {
 impl FetchError {
     /// Whether coming again can help: nothing is wrong with what was read.
     pub(crate) fn is_temporary(&self) -> bool {
-        matches!(self, FetchError::Missing(_) | FetchError::File(_) | FetchError::Secret(_))
+        matches!(
+            self,
+            FetchError::Missing(_) | FetchError::File(_) | FetchError::Secret(_) | FetchError::Lineage(_)
+        )
     }
 }
 
 /// What fetching needs of the node.
-pub(crate) struct FetchParts {
+pub struct FetchParts {
     /// The ledger files.
-    pub(crate) reader: LedgerReader,
+    pub reader: LedgerReader,
     /// All ledger secrets of this node.
-    pub(crate) secrets: Arc<RwLock<LedgerSecrets>>,
+    pub secrets: Arc<RwLock<LedgerSecrets>>,
     /// Commit and views.
-    pub(crate) status: Arc<ReplicationStatus>,
+    pub status: Arc<ReplicationStatus>,
     /// The tables of identities.
-    pub(crate) store: Store,
-    /// The service, once known.
-    pub(crate) service: Arc<OnceLock<KnownService>>,
+    pub store: Store,
+    /// The key of the service, once known: it endorses the identities the service had before.
+    pub service_key: Box<dyn Fn() -> Option<Arc<EcKeyPair>> + Send + Sync>,
     /// Threads that decode a range.
-    pub(crate) threads: usize,
+    pub threads: usize,
 }
 
 /// Fetches and proves entries. Any thread may; each call reads files.
-pub(crate) struct Fetcher {
+pub struct Fetcher {
     parts: FetchParts,
     /// Secrets found by walking back, older than those the node has.
     older_secrets: Mutex<Vec<Arc<LedgerSecret>>>,
@@ -112,10 +114,12 @@ struct Unproved {
 }
 
 /// A proved entry, and the bytes it has in the ledger.
-pub(crate) type Fetched = (Arc<HistoricalState>, usize);
+pub type Fetched = (Arc<HistoricalState>, usize);
 
 impl Fetcher {
-    pub(crate) fn new(parts: FetchParts) -> Fetcher {
+    /// A fetcher of this node.
+    #[must_use]
+    pub fn new(parts: FetchParts) -> Fetcher {
         Fetcher {
             parts,
             older_secrets: Mutex::default(),
@@ -139,17 +143,17 @@ impl Fetcher {
         self.parts.secrets.read().at(seqno).cloned()
     }
 
-    /// The service's identities up to now.
+    /// The service's identities, as far as positions from `from` on need them.
     ///
     /// # Errors
     /// [`FetchError`].
-    pub(crate) fn lineage(&self) -> Result<Arc<Lineage>, FetchError> {
+    pub(super) fn lineage(&self, from: SeqNo) -> Result<Arc<Lineage>, FetchError> {
         let mut known = self.lineage.lock();
         let tx = self.parts.store.begin();
-        if let Some(lineage) = known.as_ref().filter(|lineage| lineage.is_current(&tx)) {
+        if let Some(lineage) = known.as_ref().filter(|lineage| lineage.is_current(&tx, from)) {
             return Ok(Arc::clone(lineage));
         }
-        let key = self.parts.service.get().map(|service| Arc::clone(&service.key));
+        let key = (self.parts.service_key)();
         let value = |seqno, map: &MapName| {
             let secrets = self.secrets_from(seqno)?;
             public_value(&self.parts.reader, seqno, map, Some(&secrets))
@@ -163,14 +167,10 @@ impl Fetcher {
     ///
     /// # Errors
     /// [`FetchError`]; the entries before the bad one may have been given.
-    pub(crate) fn fetch(
-        &self,
-        from: SeqNo,
-        to: SeqNo,
-        sink: &mut dyn FnMut(Fetched),
-    ) -> Result<(), FetchError> {
+    pub fn fetch(&self, from: SeqNo, to: SeqNo, sink: &mut dyn FnMut(Fetched)) -> Result<(), FetchError> {
         let secrets = self.secrets_from(from)?;
-        let lineage = self.lineage()?;
+        let lineage = self.lineage(from)?;
+        lineage.check(from)?;
         let threads = if to.0 - from.0 < 64 { 1 } else { self.parts.threads };
         let options = ReplayOptions { from, to: Some(to), secrets: Some(&secrets), threads };
         let mut unproved: Vec<Unproved> = Vec::new();

@@ -21,13 +21,17 @@ const RECOVERIES_MAX: usize = 1000;
 
 /// Why the service's identities cannot be told.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LineageError {
+#[non_exhaustive]
+pub enum LineageError {
     /// A table.
     #[error("the tables of the service's identity cannot be read: {0}")]
     Table(#[from] KvError),
     /// There is no service yet.
     #[error("the service's certificate is not known")]
     NoService,
+    /// Something about earlier services is not known.
+    #[error("what earlier service identities signed cannot be proved: {0}")]
+    Incomplete(String),
     /// The chain of endorsements is broken.
     #[error("the endorsements of earlier service identities do not hold: {0}")]
     Chain(#[from] IdentityError),
@@ -53,6 +57,8 @@ pub(crate) struct Lineage {
     /// Newest first.
     earlier: Vec<Earlier>,
     keys: Option<Arc<ServiceKeys>>,
+    /// What could not be told about earlier services, such as when their part of the ledger is not on this node.
+    incomplete: Option<String>,
 }
 
 impl Lineage {
@@ -71,10 +77,15 @@ impl Lineage {
         let created = current.current_service_create_txid.unwrap_or_default();
         let issuer = key.and_then(|key| Issuer::new(&certificate, key).ok());
         let mut earlier: Vec<Earlier> = Vec::new();
+        let mut incomplete = None;
         let mut previous = current.previous_service_identity_version;
         // Identities of the same service, which old ledgers link too, are not earlier ones.
         while let Some(at) = previous.take().filter(|_| earlier.len() < RECOVERIES_MAX) {
-            let Some(found) = value(at, tables::SERVICE_INFO.name())? else { break };
+            let found = value(at, tables::SERVICE_INFO.name()).unwrap_or_else(|error| {
+                incomplete = Some(error.to_string());
+                None
+            });
+            let Some(found) = found else { break };
             let Ok(info) = tables::SERVICE_INFO.decode(&found) else { break };
             let Ok(certificate) = Certificate::from_pem(&info.cert) else { break };
             let cross_certificate =
@@ -85,15 +96,30 @@ impl Lineage {
             earlier.push(Earlier { from: at, certificate, cross_certificate });
         }
         let keys = match current.status {
-            ServiceStatus::Open => read_keys(tx, &certificate, created, value)?,
+            ServiceStatus::Open => read_keys(tx, &certificate, created, value).unwrap_or_else(|error| {
+                incomplete = Some(error.to_string());
+                None
+            }),
             _ => None,
         };
-        Ok(Lineage { current, certificate, created, earlier, keys })
+        Ok(Lineage { current, certificate, created, earlier, keys, incomplete })
     }
 
-    /// Whether the tables still say the same.
-    pub(super) fn is_current(&self, tx: &Tx) -> bool {
-        tx.ro(&tables::SERVICE_INFO).get().ok().flatten().is_some_and(|info| info == self.current)
+    /// Whether the tables still say the same, and everything is known that positions from `seqno` on need.
+    pub(super) fn is_current(&self, tx: &Tx, seqno: SeqNo) -> bool {
+        let enough = self.incomplete.is_none() || seqno >= self.created.seqno;
+        enough && tx.ro(&tables::SERVICE_INFO).get().ok().flatten().is_some_and(|info| info == self.current)
+    }
+
+    /// Whether positions from `seqno` on can be proved.
+    ///
+    /// # Errors
+    /// [`LineageError::Incomplete`].
+    pub(super) fn check(&self, seqno: SeqNo) -> Result<(), LineageError> {
+        match &self.incomplete {
+            Some(reason) if seqno < self.created.seqno => Err(LineageError::Incomplete(reason.clone())),
+            _ => Ok(()),
+        }
     }
 
     /// The keys of all epochs, once the service is open and if it ever endorsed itself.

@@ -117,7 +117,7 @@ impl ReplicationStatus {
 
     /// Everything up to `seqno` is committed: tells those who wait. Also those whose transaction is after `seqno` but
     /// of an earlier view and not in the log: it can never be committed.
-    pub(crate) fn commit(&self, seqno: SeqNo) {
+    pub fn commit(&self, seqno: SeqNo) {
         self.committed.store(seqno.0, Ordering::Release);
         let committed_view = self.view_of(seqno);
         let mut lost = Vec::new();

@@ -316,7 +316,10 @@ impl<'a> Assembly<'a> {
             secrets: Arc::clone(&self.secrets),
             status: Arc::clone(&self.node.status),
             store: self.store.clone(),
-            service: Arc::clone(&self.service),
+            service_key: {
+                let service = Arc::clone(&self.service);
+                Box::new(move || service.get().map(|service| Arc::clone(&service.key)))
+            },
             threads: std::thread::available_parallelism()
                 .map_or(1, |cores| cores.get().min(HISTORICAL_THREADS_MAX)),
         };

@@ -1,5 +1,6 @@
 //! Ledgers and snapshots of whole services, without a network.
 
+mod historical;
 mod replay;
 mod service;
 mod snapshots;

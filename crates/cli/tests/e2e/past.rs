@@ -1,0 +1,154 @@
+//! The past over HTTP: receipts in both forms, judged by the PyPI package, past states, ranges and indexes, for a
+//! JavaScript application and for a native one.
+
+use crate::{running::RunningSandbox, shell};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ccf_cli::http_client::{HttpClient, Protocol, Reply};
+use serde_json::{Value, json};
+use std::{
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// What takes longer than this never comes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_past_of_a_javascript_application() {
+    let app = shell::root().join("samples/logging-js");
+    the_past(&RunningSandbox::start(&["--app", &app.to_string_lossy()]));
+}
+
+#[test]
+fn the_past_of_a_native_application() {
+    let program = shell::sibling("logging");
+    let sandbox = RunningSandbox::start(&["--package", &program.to_string_lossy()]);
+    the_past(&sandbox);
+    let mut user = sandbox.client("user0", Protocol::Http1);
+    let strategies = user.get("/node/index/strategies").unwrap().json();
+    assert_eq!(strategies[0]["name"], "SeqnosByKey public:records", "{strategies}");
+    assert!(strategies[0]["indexed_watermark"].is_string(), "{strategies}");
+}
+
+fn the_past(sandbox: &RunningSandbox) {
+    let mut user = sandbox.client("user0", Protocol::Http1);
+    let folder = sandbox.folder.path();
+    let cert = sandbox.common("service_cert.pem");
+
+    // A receipt in the answer itself.
+    let record = json!({ "id": 7, "msg": "first of seven" });
+    let answer = send(&mut user, "/app/log/private", &record, ("x-ccf-receipt", "cose"));
+    assert_eq!(answer.headers["x-ccf-commit-status"], "Committed");
+    let cose = STANDARD.decode(answer.headers["x-ccf-receipt"].as_bytes()).unwrap();
+    judge(folder, &cert, "inline.cose", &cose, None);
+    let first = answer.tx_id().unwrap().to_owned();
+    let answer = send(&mut user, "/app/log/private", &record, ("x-ccf-receipt", "json"));
+    judge(folder, &cert, "inline.json", answer.headers["x-ccf-receipt"].as_bytes(), None);
+
+    // With claims.
+    let claimed = json!({ "id": 7, "msg": "with claims", "record_claim": true });
+    let public = send(&mut user, "/app/log/public", &claimed, ("x-ccf-wait-for-commit", "5000"));
+    let public = public.tx_id().unwrap().to_owned();
+    let digest = ccf_crypto::hash::sha256(b"with claims").to_string();
+    for (path, file) in [("/app/receipt/cose", "claims.cose"), ("/app/receipt", "claims.json")] {
+        let receipt = once_there(&mut user, &format!("{path}?transaction_id={public}"), &[]);
+        judge(folder, &cert, file, &receipt.body, Some(&digest));
+    }
+
+    // Every transaction since the beginning, signatures too, of every frontend.
+    let commit = user.get("/app/commit").unwrap().json()["transaction_id"].as_str().unwrap().to_owned();
+    let last: u64 = commit.split_once('.').unwrap().1.parse().unwrap();
+    for seqno in 1..=last {
+        let frontend = ["app", "node", "gov"][usize::try_from(seqno % 3).unwrap()];
+        let receipt = once_there(&mut user, &format!("/{frontend}/receipt?transaction_id=2.{seqno}"), &[]);
+        let file = folder.join("one.json");
+        std::fs::write(&file, &receipt.body).unwrap();
+        shell::run(&mut verify(&cert, &file, None));
+    }
+
+    // What a transaction wrote, with its receipt.
+    let header = [("x-ms-ccf-transaction-id", first.as_str())];
+    let past = once_there(&mut user, "/app/log/private/historical?id=7", &header);
+    assert_eq!(past.json(), json!({ "msg": "first of seven" }));
+    assert_eq!(once_there(&mut user, "/app/log/private/historical?id=8", &header).status, 204);
+    let past = once_there(&mut user, "/app/log/private/historical_receipt?id=7", &header).json();
+    let evidence = past["receipt"]["leaf_components"]["commit_evidence"].as_str().unwrap();
+    assert!(evidence.starts_with(&format!("ce:{first}:")), "{past}");
+    let header = [("x-ms-ccf-transaction-id", public.as_str())];
+    let past = once_there(&mut user, "/app/log/public/historical_receipt?id=7", &header).json();
+    assert_eq!(past["receipt"]["leaf_components"]["claims_digest"], Value::Null);
+
+    // A range.
+    for at in 0..20 {
+        let record = json!({ "id": at % 2, "msg": format!("message {at}") });
+        user.post("/app/log/public", "application/json", record.to_string()).unwrap();
+    }
+    let record = json!({ "id": 1, "msg": "the last" });
+    send(&mut user, "/app/log/public", &record, ("x-ccf-wait-for-commit", "5000"));
+    let page = once_there(&mut user, "/app/log/public/historical/range?id=1", &[]).json();
+    let messages: Vec<&str> =
+        page["entries"].as_array().unwrap().iter().map(|entry| entry["msg"].as_str().unwrap()).collect();
+    assert_eq!(messages.len(), 11, "{page}");
+    assert_eq!((messages[0], messages[10]), ("message 1", "the last"));
+
+    // What was never, and what is not yet.
+    for (tx_id, code) in [("99999.1", "TransactionInvalid"), ("99999.999999", "TransactionPendingOrUnknown")]
+    {
+        let reply = user.get(&format!("/node/receipt?transaction_id={tx_id}")).unwrap();
+        assert_eq!((reply.status.as_u16(), &reply.json()["error"]["code"]), (404, &json!(code)));
+    }
+    let size = user.get("/node/historical_cache").unwrap().json();
+    assert!(size["estimated_size"].as_u64().unwrap() > 0, "{size}");
+}
+
+/// Sends a record with one more header; it must be accepted.
+fn send(user: &mut HttpClient, path: &str, record: &Value, header: (&'static str, &str)) -> Reply {
+    let headers = [("content-type", "application/json"), header];
+    let reply = user.send_with("POST", path, &headers, record.to_string().into()).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply
+}
+
+/// Asks until the past is there.
+fn once_there(user: &mut HttpClient, path: &str, headers: &[(&'static str, &str)]) -> Reply {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let reply = user.send_with("GET", path, headers, bytes::Bytes::new()).unwrap();
+        if reply.status != 202 {
+            assert!(reply.status.is_success(), "{path}: {} {}", reply.status, reply.text());
+            return reply;
+        }
+        assert!(reply.headers.contains_key("retry-after"));
+        assert!(Instant::now() < deadline, "{path}: {}", reply.text());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The PyPI package and our own tool must accept a receipt, and ours must refuse another service's and other claims.
+fn judge(folder: &Path, cert: &Path, name: &str, receipt: &[u8], claims: Option<&str>) {
+    let file = folder.join(name);
+    std::fs::write(&file, receipt).unwrap();
+    let script = shell::root().join("crates/cli/tests/e2e/judge_receipt.py");
+    let told =
+        shell::run(Command::new(shell::python_tool("python")).arg(script).arg(cert).arg(&file).args(claims));
+    assert_eq!(told.trim(), "accepted");
+    let told = shell::run(&mut verify(cert, &file, claims));
+    assert!(told.contains("receipt holds") && told.contains("Not proved"), "{told}");
+    let other = "0".repeat(63) + "1";
+    let refused = shell::output(&mut verify(cert, &file, Some(&other)));
+    assert_eq!(refused.status.code(), Some(1), "{}", shell::told(&refused));
+    let stranger = folder.join("workspace/sandbox_common/user0_cert.pem");
+    let refused = shell::output(&mut verify(&stranger, &file, None));
+    assert_eq!(refused.status.code(), Some(1), "{}", shell::told(&refused));
+}
+
+fn verify(cert: &Path, file: &Path, claims: Option<&str>) -> Command {
+    let mut command = Command::new(shell::ccf());
+    command.args(["receipt", "verify", "--service-cert"]).arg(cert).arg(file);
+    if let Some(digest) = claims {
+        command.args(["--claims-digest", digest]);
+    }
+    command
+}
