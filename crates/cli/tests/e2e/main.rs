@@ -7,12 +7,14 @@
 mod bank;
 mod bundle_from_npm;
 mod crash;
+mod damaged_recovery;
 mod full_disk;
 mod killed_primary;
 mod load;
 mod messages;
 mod past;
 mod published_api;
+mod recoveries;
 mod recovery_of_ccf;
 mod running;
 mod shell;

@@ -1,7 +1,11 @@
 //! What the judges say about a ledger on disk.
 
 use crate::{running::Stopped, shell};
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The PyPI package's reader and our verifier must both accept the ledger, fully, and agree on how far it reaches.
 pub(crate) fn must_be_accepted(stopped: &Stopped) {
@@ -33,4 +37,15 @@ pub(crate) fn must_be_accepted(stopped: &Stopped) {
 pub(crate) fn secrets_must_be_linked(ledger: &Path) {
     let mut command = Command::new(shell::python_tool("verify_ledger_secrets_chain.py"));
     shell::run(command.arg("--uncommitted").arg(ledger));
+}
+
+/// The PyPI package must accept every committed snapshot of a folder; how many there are.
+pub(crate) fn snapshots_must_be_accepted(folder: &Path) -> usize {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let committed: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|it| it == "committed")).collect();
+    for snapshot in &committed {
+        shell::run(Command::new(shell::python_tool("read_ledger.py")).args(["-s", "-q"]).arg(snapshot));
+    }
+    committed.len()
 }

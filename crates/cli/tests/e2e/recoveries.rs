@@ -1,0 +1,196 @@
+//! Three recoveries in a row, each from the files that the one before has left, and what stays true over all of them.
+
+use crate::{
+    messages,
+    running::{RunningSandbox, Stopped},
+    shell, verdicts,
+};
+use ccf_cli::http_client::Protocol;
+use ccf_cli::{governance_client::BALLOT_YES, governance_client::GovernanceClient, identity::Identity};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+const MEMBERS: usize = 3;
+
+/// A step of a live service takes at most so long, also on a busy machine.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Flags that all services of this file have: the logging application, and files that end soon.
+fn flags(more: &[&str]) -> Vec<String> {
+    let program = shell::sibling("logging").to_str().unwrap().to_owned();
+    let ours =
+        ["--signature-interval", "20ms", "--ledger-chunk-bytes", "30000", "--snapshot-tx-interval", "25"];
+    let words = ["--package", &program].into_iter().chain(ours);
+    words.chain(more.iter().copied()).map(str::to_owned).collect()
+}
+
+fn start(more: &[&str]) -> RunningSandbox {
+    let flags = flags(more);
+    RunningSandbox::start(&flags.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// Recovers the service that `before` was; `common` has the keys of its members.
+fn recover(before: &Stopped, common: &Path, more: &[&str]) -> RunningSandbox {
+    let (ledger, common) = (before.ledger.to_str().unwrap(), common.to_str().unwrap());
+    let mut words = vec!["--recover", "--ledger-dir", ledger, "--common-dir", common];
+    words.extend(more);
+    start(&words)
+}
+
+fn decide(sandbox: &RunningSandbox, action: &str, args: &Value) {
+    let mut client = sandbox.client("", Protocol::Http1);
+    let mut governance = GovernanceClient::new(&mut client);
+    let folder = sandbox.common("");
+    let members: Vec<Identity> =
+        (0..MEMBERS).map(|n| Identity::load_named(&folder, &format!("member{n}")).unwrap()).collect();
+    let action = if args.is_null() { json!({"name": action}) } else { json!({"name": action, "args": args}) };
+    let mut proposal = governance.propose(&members[0], &json!({"actions": [action]})).unwrap();
+    for member in &members {
+        if proposal.state == "Open" {
+            proposal = governance.vote(member, &proposal.id, BALLOT_YES).unwrap();
+        }
+    }
+    assert_eq!(proposal.state, "Accepted");
+}
+
+/// What every recovered service must show: how often it was recovered, who it was before, the nodes of before retired,
+/// and the messages of all its lives.
+fn must_go_on(sandbox: &RunningSandbox, recoveries: u64, predecessor: &str) {
+    let mut client = sandbox.client("user0", Protocol::Http1);
+    let network = client.get("/node/network").unwrap().json();
+    assert_eq!(network["recovery_count"], recoveries, "{network}");
+    assert_eq!(network["service_status"], "Open", "{network}");
+    let previous = client.get("/node/service/previous_identity").unwrap().json();
+    assert_eq!(previous["previous_service_identity"], predecessor);
+    let nodes = client.get("/node/network/nodes").unwrap().json();
+    let trusted =
+        nodes["nodes"].as_array().unwrap().iter().filter(|node| node["status"] == "Trusted").count();
+    assert_eq!(trusted, sandbox.addresses.len(), "{nodes}");
+    for node in nodes["nodes"].as_array().unwrap() {
+        assert!(node["status"] == "Trusted" || node["status"] == "Retired", "{node}");
+    }
+    for life in 0..recoveries {
+        let message = messages::read(&mut client, life);
+        assert_eq!(message.as_deref(), Some(format!("written in life {life}").as_str()));
+    }
+}
+
+fn write(sandbox: &RunningSandbox, life: u64) {
+    let mut client = sandbox.client("user0", Protocol::Http1);
+    messages::write(&mut client, life, &format!("written in life {life}"));
+    // Enough for several ledger files and snapshots.
+    for filler in 0..40 {
+        messages::write(&mut client, 1000 + filler, &format!("{filler} in life {life}, {}", "x".repeat(900)));
+    }
+}
+
+fn service_certificate(sandbox: &RunningSandbox) -> String {
+    fs::read_to_string(sandbox.common("service_cert.pem")).unwrap()
+}
+
+/// Stops a service: all judges must accept its ledgers and snapshots.
+fn stop_and_judge(sandbox: RunningSandbox) -> (Stopped, Vec<PathBuf>) {
+    let count = sandbox.addresses.len();
+    let ledgers: Vec<PathBuf> = (0..count).map(|index| sandbox.ledger_of(index)).collect();
+    let snapshots: Vec<PathBuf> = (0..count).map(|index| sandbox.snapshots_of(index)).collect();
+    let stopped = sandbox.stop();
+    stopped.must_be_clean();
+    verdicts::must_be_accepted(&stopped);
+    for ledger in &ledgers {
+        verdicts::secrets_must_be_linked(ledger);
+    }
+    (stopped, snapshots)
+}
+
+#[test]
+fn a_service_is_recovered_three_times() {
+    let members = MEMBERS.to_string();
+    let first = start(&["--members", &members]);
+    write(&first, 0);
+    let (first_identity, first_common) = (service_certificate(&first), first.common(""));
+    let (first, _) = stop_and_judge(first);
+
+    // From the ledger alone, all members needed.
+    let second = recover(&first, &first_common, &[]);
+    must_go_on(&second, 1, &first_identity);
+    write(&second, 1);
+    let (second_identity, second_common) = (service_certificate(&second), second.common(""));
+    let (second, snapshots) = stop_and_judge(second);
+
+    // Three nodes, from a snapshot.
+    let snapshots = snapshots[0].to_str().unwrap();
+    assert!(verdicts::snapshots_must_be_accepted(Path::new(snapshots)) > 0, "no snapshot in {snapshots}");
+    let others = ["--node", "local://127.0.0.1:0", "--node", "local://127.0.0.1:0"];
+    let more: Vec<&str> = ["--snapshots-dir", snapshots].into_iter().chain(others).collect();
+    let third = recover(&second, &second_common, &more);
+    let log = fs::read_to_string(third.folder_of(0).join("out")).unwrap();
+    assert!(log.contains("Setting startup snapshot seqno to"), "{log}");
+    must_go_on(&third, 2, &second_identity);
+    decide(&third, "set_recovery_threshold", &json!({"recovery_threshold": 2}));
+    decide(&third, "trigger_ledger_rekey", &Value::Null);
+    write(&third, 2);
+    let (third_identity, third_common) = (service_certificate(&third), third.common(""));
+    let (third, _) = stop_and_judge(third);
+
+    // Two of three members, one of them with the PyPI package's script: the keys of two members are out of our reach.
+    let apart = tempfile::tempdir().unwrap();
+    let key = |member: usize| format!("member{member}_enc_privk.pem");
+    for member in 1..MEMBERS {
+        fs::rename(third_common.join(key(member)), apart.path().join(key(member))).unwrap();
+    }
+    let (ledger, common) = (third.ledger.to_str().unwrap(), third_common.to_str().unwrap());
+    let flags = flags(&["--recover", "--ledger-dir", ledger, "--common-dir", common]);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let fourth = RunningSandbox::launch(Command::new(shell::ccf()), &flags).unwrap();
+    hand_in_share_with_foreign_script(&fourth, 1, &apart.path().join(key(1)));
+    let fourth = fourth.ready().unwrap();
+    must_go_on(&fourth, 3, &third_identity);
+    write(&fourth, 3);
+    let (_, snapshots) = stop_and_judge(fourth);
+    assert!(verdicts::snapshots_must_be_accepted(&snapshots[0]) > 0);
+}
+
+/// Waits until the service takes shares, and runs the PyPI package's script as its documentation says.
+fn hand_in_share_with_foreign_script(sandbox: &RunningSandbox, member: usize, encryption_key: &Path) {
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    let address = loop {
+        let addresses = fs::read_to_string(sandbox.node_folder().join("0.rpc_addresses")).unwrap_or_default();
+        let addresses: Value = serde_json::from_str(&addresses).unwrap_or_default();
+        if let Some(address) = addresses["primary_rpc_interface"].as_str()
+            && takes_shares(sandbox, address)
+        {
+            break address.to_owned();
+        }
+        assert!(Instant::now() < deadline, "the service takes no shares: {addresses}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    let bin = shell::python_tool("");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let answer = shell::run(
+        Command::new("bash")
+            .arg(shell::python_tool("submit_recovery_share.sh"))
+            .arg(format!("https://{address}"))
+            .arg("--member-enc-privk")
+            .arg(encryption_key)
+            .arg("--member-id-privk")
+            .arg(sandbox.common(&format!("member{member}_privk.pem")))
+            .arg("--member-id-cert")
+            .arg(sandbox.common(&format!("member{member}_cert.pem")))
+            .arg("--cacert")
+            .arg(sandbox.common("service_cert.pem"))
+            .env("PATH", path),
+    );
+    assert!(answer.contains(" 200 ") && answer.contains("/2 "), "{answer}");
+}
+
+fn takes_shares(sandbox: &RunningSandbox, address: &str) -> bool {
+    let mut client = sandbox.client_of(address, "", Protocol::Http1);
+    let network = client.get("/node/network").map(|reply| reply.json());
+    network.is_ok_and(|network| network["service_status"] == "WaitingForRecoveryShares")
+}
