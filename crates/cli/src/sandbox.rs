@@ -125,6 +125,10 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
         // The first node alone: what the others begin with is a snapshot of the service after its recovery.
         Some(_) => bring_up(&mut network, &plan, 0..1, &interrupt, &progress)
             .and_then(|()| recovery::open(&mut network, &workspace, &people, &interrupt, &progress))
+            .and_then(|()| match addresses.len() {
+                1 => Ok(()),
+                _ => recovery::take_snapshot(&network, &plan, &interrupt),
+            })
             .and_then(|()| bring_up(&mut network, &plan, 1..addresses.len(), &interrupt, &progress))
             .and_then(|()| wait_until_open(&mut network, &plan.service_certificate(), &interrupt)),
         None => bring_up(&mut network, &plan, 0..addresses.len(), &interrupt, &progress)

@@ -151,6 +151,18 @@ pub(super) fn open(
     wait_until_open(network, &certificate_file, interrupt)
 }
 
+/// Lets the members ask for a snapshot: nodes cannot begin with those that the service of before has signed.
+///
+/// # Errors
+/// A sentence for the user.
+pub(super) fn take_snapshot(network: &Network, plan: &Plan<'_>, interrupt: &Interrupt) -> Result<(), String> {
+    let address = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
+    let files = TlsFiles { service_certificate: Some(plan.service_certificate()), identity: None };
+    let mut client = HttpClient::new(&address, &files, network.protocol).map_err(|e| e.to_string())?;
+    let mut opening = Opening { client: &mut client, members: &plan.people.members, interrupt };
+    opening.decide("take a snapshot", &[json!({"name": "trigger_snapshot"})]).map(|_| ())
+}
+
 /// Waits until a node asks to join, and lets the members vote it in.
 ///
 /// # Errors
