@@ -206,6 +206,10 @@ impl Dispatcher {
         guarantee: Guarantee,
     ) -> Result<Option<Outcome>, ErrorResponse> {
         let linearizable = guarantee.linearizable && endpoint.forwarding != ForwardingRequired::Never;
+        if guarantee.linearizable && !linearizable && role == Role::Backup {
+            let message = "Each node answers this request itself: a backup cannot answer it linearizably.";
+            return Err(ErrorResponse::new(ErrorCode::NotImplemented, message));
+        }
         if session.origin() == Origin::Client && session.interface().redirects {
             let to = match (endpoint.redirection, role) {
                 (RedirectionStrategy::ToPrimary, Role::Backup) => Role::Primary,

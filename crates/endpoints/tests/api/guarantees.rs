@@ -34,6 +34,8 @@ fn guaranteed() -> TestService {
             EndpointDefinition::read_write(Method::Post, "/slow", write)
                 .wait_for_commit(Duration::from_millis(70)),
             EndpointDefinition::read_only(Method::Get, "/newest", read).linearizable(),
+            EndpointDefinition::read_only(Method::Get, "/own", read)
+                .forwarding(ccf_endpoints::ForwardingRequired::Never),
         ] {
             app.install(definition).expect("a template");
         }
@@ -153,5 +155,19 @@ fn values_that_mean_nothing_are_refused() {
             }
             other => panic!("{name}: {value}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn what_every_node_answers_itself_is_not_linearizable_on_a_backup() {
+    let mut service = guaranteed();
+    service.node.primary.store(false, Ordering::Relaxed);
+    let header = Some(("x-ccf-consistency", "linearizable"));
+    assert!(
+        matches!(ask(&mut service, Method::Get, "/app/own", None), Outcome::Respond(it) if it.status == 200)
+    );
+    match ask(&mut service, Method::Get, "/app/own", header) {
+        Outcome::Respond(response) => assert_eq!(response.status, 501),
+        other => panic!("{other:?}"),
     }
 }
