@@ -208,7 +208,8 @@ mod tests {
             &map,
             Arc::new(move |context, _| {
                 let from = context.tx_id().seqno.next();
-                let new = Arc::new(LedgerSecret::new(&[u8::try_from(from.0).unwrap_or_default(); 32], from, None));
+                let new =
+                    Arc::new(LedgerSecret::new(&[u8::try_from(from.0).unwrap_or_default(); 32], from, None));
                 hooked.write().add(Arc::clone(&new)).expect("one rekey at a place");
                 context.set_context(new);
             }),
