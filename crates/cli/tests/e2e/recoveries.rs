@@ -150,7 +150,7 @@ fn a_service_is_recovered_three_times() {
     let fourth = fourth.ready().unwrap();
     must_go_on(&fourth, 3, &third_identity);
     write(&fourth, 3);
-    let (_, snapshots) = stop_and_judge(fourth);
+    let (_fourth, snapshots) = stop_and_judge(fourth);
     assert!(verdicts::snapshots_must_be_accepted(&snapshots[0]) > 0);
 }
 
