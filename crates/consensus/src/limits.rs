@@ -18,4 +18,4 @@ pub const APPEND_ENTRIES_FIRST: u64 = 20;
 
 /// Messages with entries that one peer may leave unanswered: a peer that is far behind is brought up at the pace of
 /// its answers instead of being sent the whole ledger at once (quirk Q10).
-pub const IN_FLIGHT_MESSAGES_MAX: u32 = 64;
+pub const IN_FLIGHT_MESSAGES_MAX: usize = 64;

@@ -1,7 +1,11 @@
 //! What a replica knows of each other node.
 
+use crate::limits::IN_FLIGHT_MESSAGES_MAX;
 use ccf_types::{NodeId, SeqNo};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// One other node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +18,46 @@ pub struct Peer {
     pub matched: SeqNo,
     /// Milliseconds since it last answered this primary.
     pub silent_ms: u64,
-    /// Messages with entries that it has not answered.
-    pub(crate) in_flight: u32,
+    /// The last entry of each message with entries that it has not acknowledged, ascending.
+    unanswered: VecDeque<SeqNo>,
 }
 
 impl Peer {
     pub(crate) fn new(address: Arc<str>, sent: SeqNo) -> Peer {
-        Peer { address, sent, matched: SeqNo::NONE, silent_ms: 0, in_flight: 0 }
+        Peer { address, sent, matched: SeqNo::NONE, silent_ms: 0, unanswered: VecDeque::new() }
+    }
+
+    /// A new primary knows nothing of it but assumes that it has all.
+    pub(crate) fn restart(&mut self, sent: SeqNo) {
+        (self.matched, self.sent) = (SeqNo::NONE, sent);
+        self.unanswered.clear();
+    }
+
+    /// A message was sent that ends with `end`.
+    pub(crate) fn sent_up_to(&mut self, end: SeqNo, with_entries: bool) {
+        self.sent = end;
+        if with_entries {
+            self.unanswered.push_back(end);
+        }
+    }
+
+    /// It has everything up to `to`; one acknowledgement may answer several messages.
+    pub(crate) fn acknowledged(&mut self, to: SeqNo) {
+        self.matched = self.matched.max(to);
+        while self.unanswered.front().is_some_and(|end| *end <= self.matched) {
+            self.unanswered.pop_front();
+        }
+    }
+
+    /// It refused: what follows `sent` is to be sent again.
+    pub(crate) fn send_again_from(&mut self, sent: SeqNo) {
+        self.sent = sent;
+        self.unanswered.clear();
+    }
+
+    /// Whether it has so many messages to answer that it gets no more.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unanswered.len() >= IN_FLIGHT_MESSAGES_MAX
     }
 }
 

@@ -1,5 +1,6 @@
 //! One replica of the log: its state, how it starts, what goes in.
 
+mod acknowledge;
 mod append;
 mod commit;
 mod election;
@@ -117,6 +118,8 @@ pub struct Replica {
     commit: SeqNo,
     /// What the own disk has; only of use with [`Settings::wait_for_disk`].
     persisted: SeqNo,
+    /// Up to here the primary of this view waits for an acknowledgement, until the own disk has it; 0 if for none.
+    owed: SeqNo,
     /// The signatures after `commit`, ascending.
     committable: VecDeque<SeqNo>,
     history: ViewHistory,
@@ -164,6 +167,7 @@ impl Replica {
             last: SeqNo::NONE,
             commit: SeqNo::NONE,
             persisted: SeqNo::NONE,
+            owed: SeqNo::NONE,
             committable: VecDeque::new(),
             history: ViewHistory::default(),
             leadership: Leadership::None,
@@ -233,12 +237,7 @@ impl Replica {
         match input {
             Input::Tick(elapsed_ms) => self.tick(elapsed_ms, &mut host),
             Input::Receive { from, message, entries } => self.receive(from, message, entries, &mut host),
-            Input::Persisted(tx_id) => {
-                if self.view_at(tx_id.seqno) == tx_id.view {
-                    self.persisted = self.persisted.max(tx_id.seqno);
-                    self.try_commit(&mut host);
-                }
-            }
+            Input::Persisted(tx_id) => self.note_persisted(tx_id, &mut host),
             Input::NominateSuccessor => self.nominate_successor(&mut host),
         }
         self.check_invariants();

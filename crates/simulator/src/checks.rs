@@ -32,6 +32,8 @@ pub struct Checks {
     /// How far a primary of each view committed.
     commits: BTreeMap<View, SeqNo>,
     seen: BTreeMap<NodeId, Seen>,
+    /// Nodes hold only what their disks have.
+    disks_count: bool,
 }
 
 /// What a node was like when last looked at.
@@ -50,6 +52,12 @@ impl Checks {
     #[must_use]
     pub fn new() -> Checks {
         Checks::default()
+    }
+
+    /// What is committed must be on the disks of a majority, not only in its memory.
+    #[must_use]
+    pub fn of_disks(self, disks_count: bool) -> Checks {
+        Checks { disks_count, ..self }
     }
 
     /// How many entries are committed.
@@ -167,10 +175,15 @@ impl Checks {
         self.quorum_log(id, nodes)
     }
 
-    /// QuorumLogInv: a majority of the newest committed configuration holds everything committed.
+    /// QuorumLogInv: a majority of the newest committed configuration holds everything committed, on disk if commits wait
+    /// for disks.
     fn quorum_log<'a>(&self, id: &NodeId, nodes: &'a dyn Fn(&NodeId) -> Option<&'a Node>) -> Checked {
         let Some(last) = self.committed.last() else { return Ok(()) };
-        let held = |id: &NodeId| nodes(id).is_some_and(|node| holds(&node.log, *last));
+        let held = |id: &NodeId| {
+            nodes(id).is_some_and(|node| {
+                holds(&node.log, *last) && (!self.disks_count || node.log.on_disk() >= last.seqno)
+            })
+        };
         let newest = self.committed.iter().rev().find_map(|tx_id| configuration_of(self.written.get(tx_id)?));
         let Some(newest) = newest else { return Ok(()) };
         let count = newest.keys().filter(|id| held(id)).count();

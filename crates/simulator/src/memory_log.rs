@@ -63,6 +63,7 @@ pub struct MemoryLog {
     decode: Decode,
     entries: Vec<StoredEntry>,
     committed: SeqNo,
+    on_disk: SeqNo,
     calls: Vec<LogCall>,
 }
 
@@ -70,7 +71,13 @@ impl MemoryLog {
     /// An empty log.
     #[must_use]
     pub fn new(decode: Decode) -> MemoryLog {
-        MemoryLog { decode, entries: Vec::new(), committed: SeqNo::NONE, calls: Vec::new() }
+        MemoryLog {
+            decode,
+            entries: Vec::new(),
+            committed: SeqNo::NONE,
+            on_disk: SeqNo::NONE,
+            calls: Vec::new(),
+        }
     }
 
     /// All entries; that of `seqno` n stands at n - 1.
@@ -96,6 +103,19 @@ impl MemoryLog {
     pub fn bytes(&self, previous: SeqNo, last: SeqNo) -> Option<Vec<u8>> {
         let range = usize::try_from(previous.0).ok()?..usize::try_from(last.0).ok()?;
         Some(self.entries.get(range)?.iter().flat_map(|entry| entry.bytes.iter().copied()).collect())
+    }
+
+    /// Up to here the disk has what the log has.
+    #[must_use]
+    pub fn on_disk(&self) -> SeqNo {
+        self.on_disk
+    }
+
+    /// The disk has written everything up to an entry; of no consequence if that was dropped meanwhile.
+    pub fn written(&mut self, last: TxId) {
+        if self.get(last.seqno).is_some_and(|entry| entry.tx_id == last) {
+            self.on_disk = self.on_disk.max(last.seqno);
+        }
     }
 
     /// Adds an entry written here. None if the payload is malformed.
@@ -180,6 +200,7 @@ impl Log for MemoryLog {
             "{to} is there"
         );
         self.entries.truncate(usize::try_from(to.seqno.0).expect("it was found"));
+        self.on_disk = self.on_disk.min(to.seqno);
         self.calls.push(LogCall::Rollback(to, next_view));
     }
 

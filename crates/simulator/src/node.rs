@@ -56,6 +56,9 @@ impl Node {
     /// Any input.
     pub fn step(&mut self, input: Input<'_>) {
         let mut out = Vec::new();
+        if let Input::Persisted(last) = input {
+            self.log.written(last);
+        }
         self.replica.step(input, &mut self.log, &mut out);
         self.carry_out(out);
     }

@@ -71,7 +71,7 @@ impl World {
             now: 0,
             machines: BTreeMap::new(),
             cut: BTreeSet::new(),
-            checks: Checks::new(),
+            checks: Checks::new().of_disks(faults.slow_disks),
             steps: 0,
             digest: 0xcbf2_9ce4_8422_2325,
             pre_vote: random.percent(70),

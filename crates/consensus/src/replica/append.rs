@@ -2,7 +2,7 @@
 
 use super::{Host, Leadership, Replica};
 use crate::{
-    message::{AppendEntries, AppendEntriesResponse, Message},
+    message::{AppendEntries, Message},
     output::Refusal,
     trace::TraceEvent,
 };
@@ -63,7 +63,7 @@ impl Replica {
             }
         }
         self.commit_up_to(commit, host);
-        self.respond(from, TxId { view: self.view, seqno: last.seqno }, true, host);
+        self.acknowledge(from, &request, host);
     }
 
     /// What no correct primary sends.
@@ -148,18 +148,5 @@ impl Replica {
             self.commit_up_to(commit, host);
         }
         true
-    }
-
-    /// Refuses entries and says how long the own log is.
-    fn refuse_entries(&self, to: &NodeId, host: &mut Host<'_>) {
-        self.respond(to, TxId { view: self.view, seqno: self.last }, false, host);
-    }
-
-    /// An acknowledgement names the last entry of the request, never the own tail (6001).
-    fn respond(&self, to: &NodeId, at: TxId, success: bool, host: &mut Host<'_>) {
-        let packet =
-            Message::AppendEntriesResponse(AppendEntriesResponse { view: at.view, last: at.seqno, success });
-        self.trace(host, || TraceEvent::SendAppendEntriesResponse { to: to.clone(), packet });
-        host.send(to, packet);
     }
 }

@@ -11,7 +11,7 @@ impl Replica {
         if self.leadership != Leadership::Leader {
             return;
         }
-        let own = if self.settings.wait_for_disk { self.persisted } else { self.last };
+        let own = self.durable();
         let agreed = self.configurations.agreed(|id| {
             if *id == self.id { own } else { self.peers.get(id).map_or(SeqNo::NONE, |peer| peer.matched) }
         });
@@ -66,7 +66,7 @@ impl Replica {
         assert!(to <= self.last, "a rollback does not extend the log");
         host.log.rollback(self.tx_id(to), self.view);
         self.last = to;
-        self.persisted = self.persisted.min(to);
+        (self.persisted, self.owed) = (self.persisted.min(to), self.owed.min(to));
         self.history.rollback(to);
         while self.committable.back().is_some_and(|last| *last > to) {
             self.committable.pop_back();

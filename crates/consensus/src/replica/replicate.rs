@@ -3,10 +3,11 @@
 use super::{Host, Leadership, Replica};
 use crate::{
     batch::Batching,
-    limits::{APPEND_ENTRIES_BYTES, IN_FLIGHT_MESSAGES_MAX},
+    limits::APPEND_ENTRIES_BYTES,
     log::{LocalEntry, Log},
     message::{AppendEntries, AppendEntriesResponse, Message},
     output::{Output, Refusal},
+    peers::Peer,
     trace::TraceEvent,
 };
 use ccf_types::{NodeId, SeqNo, View};
@@ -90,7 +91,7 @@ impl Replica {
 
     /// Whether a peer has so many messages to answer that it gets no more.
     fn is_behind(&self, id: &NodeId) -> bool {
-        self.peers.get(id).is_none_or(|peer| peer.in_flight >= IN_FLIGHT_MESSAGES_MAX)
+        self.peers.get(id).is_none_or(Peer::is_behind)
     }
 
     fn end_of_message(&self, start: SeqNo, host: &Host<'_>) -> SeqNo {
@@ -115,8 +116,7 @@ impl Replica {
         self.trace(host, || TraceEvent::SendAppendEntries { to: to.clone(), packet, matched, sent });
         host.send(to, packet);
         if let Some(peer) = self.peers.get_mut(to) {
-            peer.sent = end;
-            peer.in_flight += u32::from(end >= start);
+            peer.sent_up_to(end, end >= start);
         }
     }
 
@@ -154,19 +154,12 @@ impl Replica {
         let Some(peer) = self.peers.get_mut(from) else { return };
         peer.silent_ms = 0;
         if !response.success {
-            peer.sent = estimate.min(peer.sent).max(peer.matched);
-            peer.in_flight = 0;
+            peer.send_again_from(estimate.min(peer.sent).max(peer.matched));
             return;
         }
-        let was_behind = peer.in_flight >= IN_FLIGHT_MESSAGES_MAX;
-        if response.last > peer.matched {
-            peer.matched = response.last;
-            peer.in_flight = peer.in_flight.saturating_sub(1);
-        }
-        if peer.matched >= peer.sent {
-            peer.in_flight = 0;
-        }
-        let more = was_behind && peer.sent < self.last && peer.in_flight < IN_FLIGHT_MESSAGES_MAX;
+        let was_behind = peer.is_behind();
+        peer.acknowledged(response.last);
+        let more = was_behind && peer.sent < self.last && !peer.is_behind();
         let next = peer.sent.next();
         self.try_commit(host);
         if more && self.leadership == Leadership::Leader {

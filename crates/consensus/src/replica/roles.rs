@@ -152,7 +152,7 @@ impl Replica {
 
         let ids: Vec<_> = self.peers.keys().cloned().collect();
         for peer in self.peers.values_mut() {
-            (peer.matched, peer.sent, peer.in_flight) = (SeqNo::NONE, self.last, 0);
+            peer.restart(self.last);
         }
         for id in ids {
             self.send_append_entries(&id, self.last.next(), host);
@@ -178,6 +178,7 @@ impl Replica {
         };
         assert!(allowed, "no way from {from:?} to {to:?}");
         self.leadership = to;
+        self.owed = SeqNo::NONE;
         host.out.push(Output::RoleChanged { leadership: to, view: self.view });
     }
 

@@ -307,6 +307,7 @@ impl<'a> Assembly<'a> {
         let reports = DiskReports {
             progress: Arc::clone(&progress),
             inbox: Arc::clone(&inbox),
+            status: Arc::clone(&self.node.status),
             failures: self.failed.clone(),
         };
         let reader = self.writer.reader();

@@ -11,11 +11,13 @@ use crate::{
     private_recovery::PrivateRecovery,
     replication::{
         DiskProgress, Inbox, PeerLinks, PeerMessage, ReplicationEvents, Replicator, disk::DiskEvents,
+        status::ReplicationStatus,
     },
     snapshots::Snapshots,
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
+use ccf_endpoints::Role;
 use ccf_ledger::files::FileError;
 use ccf_types::{NodeId, TxId};
 use std::{
@@ -100,13 +102,15 @@ impl RunningService {
 pub(super) struct DiskReports {
     pub(super) progress: Arc<DiskProgress>,
     pub(super) inbox: Arc<Inbox>,
+    pub(super) status: Arc<ReplicationStatus>,
     pub(super) failures: mpsc::UnboundedSender<String>,
 }
 
 impl DiskEvents for DiskReports {
     fn written(&self, last: TxId, committable: bool) {
         self.progress.set(last);
-        if committable {
+        // A backup acknowledges what is written, a primary counts it towards a commit, which is one of a signature.
+        if committable || self.status.term().role == Role::Backup {
             self.inbox.wake();
         }
     }

@@ -38,6 +38,46 @@ fn commit_can_wait_for_the_disk() {
     assert_eq!(node.commit(), SeqNo(3));
 }
 
+/// All of a network may die at one moment: what a majority only remembered would be lost (first seen by the crash test,
+/// seed 101).
+#[test]
+fn backups_acknowledge_what_their_disk_has() {
+    let settings = Settings { wait_for_disk: true, ..Settings::default() };
+    let mut nodes: Vec<Node> =
+        ["0", "1", "2"].map(|id| Node::new(NodeId::from_text(id), settings.clone(), payload::decode)).into();
+    nodes[0].start_service();
+    nodes[0].write(false, &payload::configuration(&["0"])).unwrap();
+    nodes[0].write(true, b"s").unwrap();
+    nodes[0].step(Input::Persisted(TxId::new(2, 2)));
+    nodes[0].write(false, &payload::configuration(&["0", "1", "2"])).unwrap();
+    nodes[0].write(true, b"s").unwrap();
+    nodes[0].step(Input::Persisted(TxId::new(2, 4)));
+    // Some heartbeats, and what they cause.
+    let exchange = |nodes: &mut Vec<Node>| {
+        for _ in 0..5 {
+            nodes[0].tick(100);
+            for from in 0..3 {
+                while let Some((to, message)) = nodes[from].outbox.pop_front() {
+                    let entries = nodes[from].entries_of(&message).unwrap();
+                    let (sender, to) =
+                        (nodes[from].replica.id().clone(), to.as_str().parse::<usize>().unwrap());
+                    nodes[to].receive(&sender, message, &entries);
+                }
+            }
+        }
+    };
+    exchange(&mut nodes);
+    assert_eq!(nodes[1].log.last(), SeqNo(4), "backup 1 has the entries");
+    assert_eq!(nodes[2].log.last(), SeqNo(4), "backup 2 has the entries");
+    assert_eq!(nodes[0].commit(), SeqNo(2), "no backup has them on disk");
+    nodes[1].step(Input::Persisted(TxId::new(2, 3)));
+    exchange(&mut nodes);
+    assert_eq!(nodes[0].commit(), SeqNo(2), "the signature is not on the disk of backup 1");
+    nodes[1].step(Input::Persisted(TxId::new(2, 4)));
+    exchange(&mut nodes);
+    assert_eq!(nodes[0].commit(), SeqNo(4));
+}
+
 #[test]
 fn writes_are_refused_unless_primary() {
     let mut net = Cluster::started(&["0", "1"], true);
