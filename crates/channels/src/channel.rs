@@ -15,7 +15,8 @@
 //!
 //! Beyond the reference: an exchange that does not end is begun anew after [`INITIATION_GAP`](crate::limits::INITIATION_GAP) also
 //! when the final, or an answer to a rollover, was lost; an init is looked at once, and answered with a fresh key, so that no
-//! replay brings an old key back.
+//! replay brings an old key back. Nor does the reference notice that two sides ended an exchange with different keys, which takes
+//! one changed bit of the salt, as it is not signed: here a side that can open nothing any more begins anew.
 
 mod exchange;
 
@@ -47,6 +48,8 @@ pub struct Channel {
     waiting_forwarded: VecDeque<(Header, Vec<u8>)>,
     /// Starts of the shares of the peer's inits, newest last.
     seen: VecDeque<[u8; 16]>,
+    /// When the receive key last opened a message, or was put there.
+    last_opened: Duration,
     last_activity: Duration,
 }
 
@@ -148,6 +151,7 @@ impl Channel {
             waiting_consensus: None,
             waiting_forwarded: VecDeque::new(),
             seen: VecDeque::new(),
+            last_opened: now,
             last_activity: now,
         }
     }
@@ -369,9 +373,12 @@ impl Channel {
         let (protection, rest) = rest.split_first_chunk_mut::<PROTECTION_LEN>().ok_or(Refusal::Malformed)?;
         let content = rest.get_mut(..content_len).ok_or(Refusal::Malformed)?;
         let opened = key.open(aad, protection, content);
-        if opened == Err(OpenError::NotAuthentic) {
-            // Perhaps the peer has new keys and the rest of the exchange got lost.
+        if opened.is_ok() {
+            self.last_opened = now;
+        } else {
+            // Perhaps the peer has other keys. Their nonces begin anew, so that its messages can look like replays.
             self.renew_stalled(now, out);
+            self.renew_deaf(now, out);
         }
         self.roll_over(now, out);
         opened.map_err(|error| match error {

@@ -206,6 +206,54 @@ fn a_late_init_costs_one_exchange() {
     assert!(recovers(&mut pair, &[0, 1]));
 }
 
+/// Seed 66 of the whole-stack simulator: the salt of an init is not signed, and one changed bit of it leaves both sides with keys, but
+/// not the same ones. Only one of them has something to say, as when a candidate asks for votes.
+#[test]
+fn a_changed_salt_costs_one_exchange() {
+    for begins in 0..2 {
+        for senders in [&[0][..], &[1], &[0, 1]] {
+            let mut pair = Pair::new(1 << 20, P384);
+            pair.send(begins, 1);
+            let last = pair.wires[begins][0].len() - 1;
+            pair.wires[begins][0][last] ^= 1;
+            pair.settle();
+            assert!(pair.sides.iter().all(Channel::is_established), "signatures do not cover the salt");
+            assert!(pair.received.iter().all(Vec::is_empty), "the keys are not the same");
+            assert!(recovers(&mut pair, senders), "begun by {begins}, senders {senders:?}");
+        }
+    }
+}
+
+/// Rubbish makes a channel that hears its peer do nothing; a silent one exchanges keys once in a while and stays in use.
+#[test]
+fn rubbish_costs_little() {
+    let mut pair = Pair::new(1 << 20, P384);
+    pair.send(0, 1);
+    pair.settle();
+    let mut rubbish = pair.history[0].last().unwrap().clone();
+    let last = FRAME_OVERHEAD + 57 + 23;
+    rubbish[last - 1] ^= 0x40;
+    for number in 2..100 {
+        pair.wait(Duration::from_millis(100));
+        pair.send(0, number);
+        pair.settle();
+        assert_eq!(pair.arrive(1, &rubbish), Err(Refusal::NotAuthentic));
+        pair.settle();
+    }
+    assert_eq!(pair.received[1].len(), 99);
+    assert_eq!(handshakes(&pair.history[1]), [1]);
+    for _ in 0..100 {
+        pair.wait(Duration::from_millis(100));
+        assert!(pair.arrive(1, &rubbish).is_err());
+        pair.settle();
+    }
+    let inits = handshakes(&pair.history[1]).iter().filter(|kind| **kind == 0).count();
+    assert!((1..=5).contains(&inits), "{inits}: one in two seconds at most");
+    pair.send(0, 100);
+    pair.settle();
+    assert_eq!(pair.received[1].last(), Some(&100));
+}
+
 #[test]
 fn a_changed_byte_is_noticed_and_uses_no_nonce() {
     let mut pair = Pair::new(1 << 20, P384);

@@ -36,6 +36,14 @@ impl Channel {
         }
     }
 
+    /// Begins an exchange if messages arrive and none could be opened for a while: then the two sides do not have the same keys.
+    /// Keys stay in use until the exchange replaces them, so that somebody who sends rubbish to a silent channel gains nothing.
+    pub(super) fn renew_deaf(&mut self, now: Duration, out: &mut Vec<OutgoingFrame>) {
+        if self.is_established() && now >= self.last_opened + INITIATION_GAP {
+            self.initiate(now, out);
+        }
+    }
+
     /// Replaces keys that were used half as often as they may be; gives them up at the limit.
     pub(super) fn roll_over(&mut self, now: Duration, out: &mut Vec<OutgoingFrame>) {
         let used = self.send.as_ref().map_or(0, SendKey::next_nonce)
@@ -63,9 +71,9 @@ impl Channel {
                 self.receive_init(now, &share, signature, certificate_pem, salt, out)
             }
             Handshake::Response { share, signature, certificate_pem } => {
-                self.receive_response(&share, signature, certificate_pem, out)
+                self.receive_response(now, &share, signature, certificate_pem, out)
             }
-            Handshake::Final { signature } => self.receive_final(signature),
+            Handshake::Final { signature } => self.receive_final(now, signature),
         }
     }
 
@@ -131,6 +139,7 @@ impl Channel {
 
     fn receive_response(
         &mut self,
+        now: Duration,
         share: &Share,
         signature: &[u8],
         certificate_pem: &[u8],
@@ -152,12 +161,13 @@ impl Channel {
         }
         self.send = Some(send);
         self.receive = Some(receive);
+        self.last_opened = now;
         self.phase = Phase::Established;
         self.flush(out);
         Ok(())
     }
 
-    fn receive_final(&mut self, signature: &[u8]) -> Result<(), Refusal> {
+    fn receive_final(&mut self, now: Duration, signature: &[u8]) -> Result<(), Refusal> {
         let Phase::WaitingForFinal { share, peer_key, .. } = &self.phase else {
             return Err(Refusal::NotAwaited);
         };
@@ -167,6 +177,7 @@ impl Channel {
         if let Phase::WaitingForFinal { receive, .. } = std::mem::replace(&mut self.phase, Phase::Established)
         {
             self.receive = Some(receive);
+            self.last_opened = now;
         }
         Ok(())
     }
