@@ -111,6 +111,22 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// A short name, for counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::UnknownKind => "unknown_kind",
+            Refusal::Malformed => "malformed",
+            Refusal::Certificate => "certificate",
+            Refusal::Signature => "signature",
+            Refusal::NotAuthentic => "not_authentic",
+            Refusal::Replayed => "replayed",
+            Refusal::NoKeys => "no_keys",
+            Refusal::NotAwaited => "not_awaited",
+            Refusal::Local => "local",
+        }
+    }
+
     /// Whether correct peers on a faultless network never cause it. The others happen when both sides start at once or keys change
     /// hands.
     #[must_use]

@@ -70,3 +70,21 @@ pub enum Refusal {
     /// An acknowledgement of entries that were never sent.
     UnknownEntries,
 }
+
+impl Refusal {
+    /// A short name, for counters.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Refusal::FromSelf => "from_self",
+            Refusal::View => "view",
+            Refusal::Inconsistent => "inconsistent",
+            Refusal::SecondPrimary => "second_primary",
+            Refusal::SecondConflict => "second_conflict",
+            Refusal::ViewStart => "view_start",
+            Refusal::Framing => "framing",
+            Refusal::Entry => "entry",
+            Refusal::UnknownEntries => "unknown_entries",
+        }
+    }
+}

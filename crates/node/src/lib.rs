@@ -29,6 +29,7 @@ pub mod peers;
 pub mod platform;
 mod private_recovery;
 mod redirections;
+pub mod refusals;
 pub mod replay;
 pub mod replication;
 mod request_handler;

@@ -1,6 +1,6 @@
 //! What a node knows of itself from its start: identity, addresses, attestation, state of life.
 
-use crate::interfaces::ServerHandle;
+use crate::{interfaces::ServerHandle, peers::PeerNetwork};
 use ccf_governance::tables::node::{NetInterface, QuoteInfo};
 use ccf_types::NodeId;
 use parking_lot::RwLock;
@@ -74,6 +74,8 @@ pub(crate) struct NodeFacts {
     pub recovered: AtomicU64,
     /// The HTTP server, once it runs.
     pub server: OnceLock<ServerHandle>,
+    /// The other nodes, for their counters.
+    pub peers: OnceLock<PeerNetwork>,
     state: AtomicU8,
     stop_notice: AtomicBool,
 }
@@ -100,6 +102,7 @@ impl NodeFacts {
             recovery_target: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
             server: OnceLock::new(),
+            peers: OnceLock::new(),
             state: AtomicU8::new(0),
             stop_notice: AtomicBool::new(false),
         }

@@ -27,8 +27,8 @@ pub use signing::{NodeSigner, SigningError};
 use crate::snapshots::SnapshotPoint;
 use bytes::Bytes;
 use ccf_consensus::{
-    BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Replica,
-    Settings, ViewHistory,
+    BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Refusal,
+    Replica, Settings, ViewHistory,
 };
 use ccf_endpoints::Role;
 use ccf_kv::Reserved;
@@ -175,7 +175,6 @@ pub struct Replicator {
     tick: Duration,
     last_tick: Instant,
     root_queries: Vec<RootQuery>,
-    refused: Refusals,
     stopping: bool,
 }
 
@@ -210,7 +209,6 @@ impl Replicator {
             tick: parts.tick,
             last_tick: now.clock,
             root_queries: Vec::new(),
-            refused: Refusals::default(),
             stopping: false,
         };
         let Replicator { replica, log, outputs, .. } = &mut replicator;
@@ -308,7 +306,14 @@ impl Replicator {
                     entries: &message.entries,
                 });
             }
-            Err(error) => self.refused.note(&message.from, &error),
+            Err(error) => self.refused(&message.from, "undecodable", &error),
+        }
+    }
+
+    /// A peer sent what no correct peer sends.
+    fn refused(&self, from: &NodeId, reason: &'static str, complaint: &dyn std::fmt::Display) {
+        if self.status.refusals.note(from.as_str(), reason) {
+            tracing::warn!("A message of node {from} is refused: {complaint}");
         }
     }
 
@@ -443,7 +448,12 @@ impl Replicator {
                 Output::RoleChanged { leadership, view } => self.role_changed(leadership, view),
                 Output::RequestCleanup => self.events.cleanup_requested(),
                 Output::RetiredCommitted => self.events.retired(),
-                Output::Refused { from, reason } => self.refused.note(&from, &format_args!("{reason:?}")),
+                Output::Refused { from, reason } => match self.log.take_refusal() {
+                    Some((at, refused)) if reason == Refusal::Entry => {
+                        self.refused(&from, refused.name(), &format_args!("transaction {at}: {refused}"));
+                    }
+                    _ => self.refused(&from, reason.name(), &format_args!("{reason:?}")),
+                },
                 Output::Trace(_) => {}
             }
         }
@@ -543,30 +553,5 @@ impl Replicator {
         }
         self.log.disk.finish();
         Ok(())
-    }
-}
-
-/// Peers that send what no correct peer sends: each is named in the log once in a while, not for each message.
-#[derive(Default)]
-struct Refusals {
-    last: Option<(NodeId, Instant)>,
-    unnamed: u64,
-}
-
-impl Refusals {
-    const PAUSE: Duration = Duration::from_secs(5);
-
-    fn note(&mut self, from: &NodeId, reason: &dyn std::fmt::Display) {
-        let now = Instant::now();
-        if self.last.as_ref().is_some_and(|(peer, at)| peer == from && now < *at + Self::PAUSE) {
-            self.unnamed += 1;
-            return;
-        }
-        tracing::warn!(
-            "A message of node {from} is refused: {reason} ({} more since the last report)",
-            self.unnamed
-        );
-        self.last = Some((from.clone(), now));
-        self.unnamed = 0;
     }
 }

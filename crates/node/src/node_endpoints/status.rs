@@ -1,7 +1,7 @@
 //! Status of this node (node specification, section 13.2).
 
 use super::{Shared, local, redirect, respond, schemas};
-use crate::{http::SessionMetrics, interfaces::ServerHandle, node_facts::StartupState};
+use crate::{http::SessionMetrics, interfaces::ServerHandle, node_facts::StartupState, peers::PeerNetwork};
 use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Frontend, Method, NodeView, Role,
     openapi::{self, Pem},
@@ -51,6 +51,48 @@ struct SelfSignedCertificate {
 #[schemars(rename = "NodeMetrics")]
 struct Metrics {
     sessions: Sessions,
+    node_to_node: NodeToNode,
+}
+
+/// What became of what other nodes sent; not part of CCF's answer.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeToNodeMetrics")]
+struct NodeToNode {
+    /// Frames that were opened.
+    frames_accepted: u64,
+    /// Frames that no correct node sends, by reason.
+    frames_refused: BTreeMap<&'static str, u64>,
+    /// Frames that came in the wrong order, under other keys, or again.
+    frames_dropped: u64,
+    /// Frames that came before this node was part of a service.
+    frames_before_identity: u64,
+    /// Connections that were ended because of what came over them.
+    connections_refused: u64,
+    /// Connections that could not be made.
+    dials_failed: u64,
+    /// Consensus messages that no correct node sends, by reason.
+    messages_refused: BTreeMap<&'static str, u64>,
+    /// Consensus messages that were dropped because too many waited.
+    messages_dropped: u64,
+    /// Messages that were not sent because too much waited for the same node.
+    messages_lost: u64,
+}
+
+impl NodeToNode {
+    fn of(shared: &Shared) -> NodeToNode {
+        let peers = shared.facts.peers.get().map(PeerNetwork::counters).unwrap_or_default();
+        NodeToNode {
+            frames_accepted: peers.frames_accepted,
+            frames_refused: peers.refusals,
+            frames_dropped: peers.frames_dropped,
+            frames_before_identity: peers.frames_before_identity,
+            connections_refused: peers.connections_refused,
+            dials_failed: peers.dials_failed,
+            messages_refused: shared.node.status.refusals.counts(),
+            messages_dropped: shared.node.inbox.messages_dropped(),
+            messages_lost: peers.messages_lost,
+        }
+    }
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -80,7 +122,7 @@ struct HttpErrors {
 }
 
 impl Metrics {
-    fn of(metrics: &SessionMetrics) -> Metrics {
+    fn of(metrics: &SessionMetrics, node_to_node: NodeToNode) -> Metrics {
         let interfaces = metrics.interfaces.iter().map(|interface| {
             let sessions = InterfaceSessions {
                 active: interface.active,
@@ -96,7 +138,8 @@ impl Metrics {
             (interface.name.clone(), sessions)
         });
         let interfaces = interfaces.collect();
-        Metrics { sessions: Sessions { active: metrics.active, interfaces, peak: metrics.peak } }
+        let sessions = Sessions { active: metrics.active, interfaces, peak: metrics.peak };
+        Metrics { sessions, node_to_node }
     }
 }
 
@@ -139,12 +182,12 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         .summary("Version of this node"),
         local(Method::Get, "/metrics", move |ctx| {
             match metrics.facts.server.get().and_then(ServerHandle::metrics) {
-                Some(metrics) => respond(ctx, Metrics::of(&metrics)),
+                Some(sessions) => respond(ctx, Metrics::of(&sessions, NodeToNode::of(&metrics))),
                 None => Err(ErrorResponse::internal("The HTTP server is not running.")),
             }
         })
         .output::<Metrics>()
-        .summary("Sessions and HTTP errors of this node"),
+        .summary("Sessions and HTTP errors of this node, and what it refused of other nodes"),
         local(Method::Get, "/self_signed_certificate", move |ctx| {
             let self_signed_certificate = certificate.facts.self_signed_certificate.read().clone();
             ctx.respond_json(&SelfSignedCertificate { self_signed_certificate })

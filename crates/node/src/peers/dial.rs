@@ -33,7 +33,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>, link: Arc<Link>) {
         }
         Err(error) => {
             shared.counters.dials_failed.add_one();
-            if shared.counters.may_log(peer.id.as_str(), "cannot connect") {
+            if shared.counters.refusals.may_log(peer.id.as_str(), "cannot connect") {
                 tracing::info!("Cannot connect to {} at {address}: {error}", peer.id);
             }
         }

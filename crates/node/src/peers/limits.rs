@@ -48,12 +48,6 @@ pub(super) const SLICES_MAX: usize = 64;
 /// TCP keep-alive begins after this much silence (consensus 10).
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// The same complaint about the same peer is logged once in this time.
-pub(super) const LOG_GAP: Duration = Duration::from_secs(60);
-
-/// Complaints that are remembered for that.
-pub(super) const LOG_SUBJECTS_MAX: usize = 256;
-
 /// Key exchange messages kept until this node has an identity: one of each of a few peers.
 pub(super) const EARLY_FRAMES_MAX: usize = 16;
 

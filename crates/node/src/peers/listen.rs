@@ -19,7 +19,7 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
             Ok((stream, remote)) => incoming(shared, stream, remote.to_string()),
             Err(error) => {
                 // Out of descriptors, mostly: the next attempt would fail too.
-                if shared.counters.may_log("listener", "accept") {
+                if shared.counters.refusals.may_log("listener", "accept") {
                     tracing::warn!("Cannot accept a connection from a node: {error}");
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -29,21 +29,36 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
 }
 
 fn incoming(shared: &Arc<Shared>, stream: TcpStream, remote: String) {
-    let mut links = shared.links.lock();
-    let incoming = links.values().filter(|link| !link.outgoing).count();
-    if incoming >= INCOMING_MAX || prepare(&stream, shared.settings.connection_timeout).is_err() {
+    if prepare(&stream, shared.settings.connection_timeout).is_err() || !make_room(shared) {
         shared.counters.connections_refused.add_one();
         return;
     }
     let stream = Arc::new(stream);
     let link =
         Arc::new(Link::new(shared.next_serial(), remote, false, Some(Arc::clone(&stream)), shared.now()));
-    links.insert(link.serial, Arc::clone(&link));
+    shared.links.lock().insert(link.serial, Arc::clone(&link));
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         read::run(&shared, &link, &stream).await;
         shared.link_ended(&link);
     });
+}
+
+/// Room for one more connection. If there is none, the oldest that has proved nothing ends: whoever holds many of them shuts nobody
+/// out, and a node proves itself with its first frame.
+fn make_room(shared: &Arc<Shared>) -> bool {
+    let mut links = shared.links.lock();
+    let incoming = links.values().filter(|link| !link.outgoing);
+    if incoming.clone().count() < INCOMING_MAX {
+        return true;
+    }
+    let oldest = incoming.filter(|link| !link.is_proven()).min_by_key(|link| link.serial).cloned();
+    let Some(oldest) = oldest else { return false };
+    links.remove(&oldest.serial);
+    drop(links);
+    oldest.close();
+    shared.counters.connections_refused.add_one();
+    true
 }
 
 async fn keep_house(shared: &Arc<Shared>) {

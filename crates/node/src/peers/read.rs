@@ -10,7 +10,7 @@ use super::{
 };
 use bytes::BytesMut;
 use ccf_channels::{
-    frame::{FrameKind, take_frame},
+    frame::{FrameError, FrameKind, take_frame},
     limits::FRAME_BYTES_MAX,
 };
 use std::{
@@ -93,14 +93,25 @@ impl LinkReader<'_> {
                 Ok(None) => return true,
                 Ok(Some(frame)) => {
                     if frame.kind == FrameKind::Handshake && !self.may_judge_handshake() {
-                        self.shared.refuse(self.link, frame.sender.as_str(), "too many key exchanges");
+                        let sender = frame.sender.as_str();
+                        self.shared.refuse(
+                            self.link,
+                            sender,
+                            "too_many_key_exchanges",
+                            &"too many key exchanges",
+                        );
                     } else {
                         *delivered |= self.shared.receive(self.link, frame);
                     }
                 }
                 Err(error) => {
                     self.shared.counters.connections_refused.add_one();
-                    self.shared.refuse(self.link, "", &error.to_string());
+                    let reason = match error {
+                        FrameError::TooLong(..) => "frame_too_long",
+                        FrameError::TooShort(_) => "frame_too_short",
+                        FrameError::Sender => "frame_sender",
+                    };
+                    self.shared.refuse(self.link, "", reason, &error);
                     return false;
                 }
             }
@@ -133,7 +144,8 @@ impl LinkReader<'_> {
         self.charged = due;
         if due > 0 && before + due > UNPROVEN_BYTES_MAX {
             self.shared.counters.connections_refused.add_one();
-            self.shared.refuse(self.link, "", "long frames on connections without an authenticated one");
+            let complaint = "long frames on connections without an authenticated one";
+            self.shared.refuse(self.link, "", "unproven_bytes", &complaint);
             return false;
         }
         true

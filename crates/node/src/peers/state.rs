@@ -17,6 +17,7 @@ use ccf_types::NodeId;
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{HashMap, VecDeque},
+    fmt::Display,
     net::IpAddr,
     sync::{
         Arc,
@@ -264,31 +265,33 @@ impl Shared {
         };
         let sender = frame.sender;
         if sender.as_str() == self.own_id.as_str() {
-            self.refuse(link, sender.as_str(), "frames that claim to be from this node");
+            self.refuse(link, sender.as_str(), "from_self", &"frames that claim to be from this node");
             return false;
         }
         let known = self.peers.read().get(sender.as_str()).cloned();
         let is_new = known.is_none();
+        let is_handshake = frame.kind == FrameKind::Handshake;
         // Only a key exchange introduces a node.
-        if is_new && frame.kind != FrameKind::Handshake {
+        let introduce = || if is_handshake { self.introduce(identity, &sender.to_node_id()) } else { None };
+        let introduced = known.or_else(introduce);
+        let Some(peer) = introduced else {
             self.counters.frames_dropped.add_one();
             return false;
-        }
-        let peer = known.unwrap_or_else(|| Arc::new(Peer::new(&sender.to_node_id())));
+        };
         let opened = self.open(identity, link, &peer, frame);
+        if is_new && opened.is_err() {
+            self.forget_unproven(&peer);
+        }
         match opened {
             Ok(opened) => {
                 self.counters.frames_accepted.add_one();
-                if is_new {
-                    self.introduce(&peer);
-                }
                 opened.is_some_and(|opened| {
                     self.deliver(&peer.id, opened);
                     true
                 })
             }
             Err(refusal) if refusal.is_suspicious() => {
-                self.refuse(link, sender.as_str(), &refusal.to_string());
+                self.refuse(link, sender.as_str(), refusal.name(), &refusal);
                 false
             }
             Err(_) => {
@@ -334,12 +337,32 @@ impl Shared {
         opened
     }
 
-    /// Remembers a node that proved itself before anybody told its address.
-    fn introduce(&self, peer: &Arc<Peer>) {
+    /// Makes a place for a node that speaks before anybody told its address. It must be there before the node is answered: what it
+    /// sends next may be read by another thread at once. None if there are too many.
+    fn introduce(&self, identity: &Arc<Identity>, id: &NodeId) -> Option<Arc<Peer>> {
         let mut peers = self.peers.write();
+        if let Some(peer) = peers.get(id) {
+            return Some(Arc::clone(peer));
+        }
         let unregistered = peers.values().filter(|peer| peer.state.lock().address.is_none()).count();
-        if unregistered < UNREGISTERED_MAX {
-            peers.entry(peer.id.clone()).or_insert_with(|| Arc::clone(peer));
+        if unregistered >= UNREGISTERED_MAX {
+            return None;
+        }
+        let peer = Arc::new(Peer::new(id));
+        peer.state.lock().channel = Some(self.new_channel(identity, id, self.now()));
+        peers.insert(id.clone(), Arc::clone(&peer));
+        Some(peer)
+    }
+
+    /// Takes the place away again if nobody has said anything believable of this node meanwhile.
+    fn forget_unproven(&self, peer: &Arc<Peer>) {
+        let mut peers = self.peers.write();
+        let state = peer.state.lock();
+        let proven = state.channel.as_ref().is_some_and(Channel::can_send);
+        let is_there = peers.get(&peer.id).is_some_and(|there| Arc::ptr_eq(there, peer));
+        if is_there && !proven && state.address.is_none() {
+            drop(state);
+            peers.remove(&peer.id);
         }
     }
 
@@ -351,10 +374,10 @@ impl Shared {
         }
     }
 
-    /// Counts a frame that no correct peer sends.
-    pub(super) fn refuse(&self, link: &Link, sender: &str, complaint: &str) {
-        self.counters.frames_refused.add_one();
-        if self.counters.may_log(sender, complaint) {
+    /// Counts a frame that no correct peer sends, and logs it now and then.
+    pub(super) fn refuse(&self, link: &Link, sender: &str, reason: &'static str, complaint: &dyn Display) {
+        let subject = if sender.is_empty() { &link.remote } else { sender };
+        if self.counters.refusals.note(subject, reason) {
             tracing::warn!("Refused from {} ({sender}): {complaint}", link.remote);
         }
     }

@@ -3,7 +3,7 @@
 use super::{
     Adoption, FinishedEntry,
     disk::LedgerSink,
-    received::{Judge, check_flags},
+    received::{Judge, Refused, check_flags},
     tail::{Payload, Tail},
 };
 use crate::{
@@ -77,6 +77,8 @@ pub(super) struct NodeLog {
     public_only: Arc<AtomicBool>,
     tail: Tail,
     judge: Judge,
+    /// Which entry of the primary was refused last, and why.
+    refusal: Option<(TxId, Refused)>,
     /// Entries on their way to the disk, and whether each is a signature.
     batch: Vec<(Bytes, bool)>,
     last: TxId,
@@ -103,6 +105,7 @@ impl NodeLog {
             retired: parts.retired,
             public_only: parts.public_only,
             judge: Judge::default(),
+            refusal: None,
             batch: Vec::new(),
             last,
             last_signature: last.seqno,
@@ -118,6 +121,11 @@ impl NodeLog {
     /// The last signature, or the entry before the first one known.
     pub(super) fn last_signature(&self) -> SeqNo {
         self.last_signature
+    }
+
+    /// Which entry of the primary was refused since the last look, and why.
+    pub(super) fn take_refusal(&mut self) -> Option<(TxId, Refused)> {
+        self.refusal.take()
     }
 
     /// Adds an entry written here.
@@ -288,8 +296,8 @@ impl Log for NodeLog {
             let accepted = self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)?;
             Ok((accepted, entry.flags()))
         });
-        let (accepted, flags) = accepted.map_err(|reason: super::received::Refused| {
-            tracing::warn!("The entry of transaction {expected} that the primary sent is refused: {reason}");
+        let (accepted, flags) = accepted.map_err(|reason| {
+            self.refusal = Some((expected, reason));
             Rejected
         })?;
         let written = self.store.apply(expected, accepted.write_set).map_err(|reason| {

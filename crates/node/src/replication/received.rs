@@ -47,6 +47,22 @@ pub(super) enum Refused {
     NoService,
 }
 
+impl Refused {
+    /// A short name, for counters.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Refused::Entry(_) => "entry",
+            Refused::Records(_) => "entry_records",
+            Refused::OtherTransaction(_) => "entry_of_other_transaction",
+            Refused::ChunkEnd => "entry_chunk_end",
+            Refused::Signature(_) => "entry_signature",
+            Refused::Root => "entry_root",
+            Refused::UnknownSigner(_) => "entry_unknown_signer",
+            Refused::Tables(_) | Refused::Certificate | Refused::NoService => "entry_identities",
+        }
+    }
+}
+
 /// Chunks end with signatures, and before the entry behind one.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! What the replicator tells the rest of the node about replication, readable from any thread without a lock.
 
+use crate::refusals::Refusals;
 use arc_swap::ArcSwap;
 use ccf_endpoints::{Decision, Role};
 use ccf_types::{NodeId, SeqNo, TxId, View};
@@ -22,6 +23,8 @@ pub struct ReplicationStatus {
     last_signed: AtomicU64,
     term: ArcSwap<Term>,
     waiters: Mutex<BTreeMap<SeqNo, Vec<(View, Waiter)>>>,
+    /// What consensus or the log refused of what peers sent.
+    pub refusals: Refusals,
 }
 
 /// What changes only with a view.
@@ -68,6 +71,7 @@ impl ReplicationStatus {
             last_signed: AtomicU64::new(0),
             term: ArcSwap::from_pointee(term),
             waiters: Mutex::default(),
+            refusals: Refusals::default(),
         }
     }
 

@@ -160,6 +160,8 @@ impl<'a> Assembly<'a> {
             Arc::new(events),
         )?;
         forwarder.connect(peers.clone());
+        // Set once, here.
+        let _ = facts.peers.set(peers.clone());
 
         let node_key = Arc::new(identity.key);
         let service = Arc::new(OnceLock::new());

@@ -207,3 +207,30 @@ fn unfinished_frames_are_bounded_in_total() {
     a.send_until_received(&b, 1);
     assert!(b.record.all().contains(&Got::Consensus(a.id.clone(), message(1), Vec::new())));
 }
+
+/// Somebody holds as many silent connections as there is room for and opens thousands more: those that talk go on, and a node that
+/// comes now gets in.
+#[test]
+fn thousands_of_connections_shut_nobody_out() {
+    let service = Service::new();
+    let (a, b, late) = (service.node(), service.node(), service.node());
+    a.knows(&b);
+    a.send_until_received(&b, 1);
+    let open = || TcpStream::connect(b.address);
+    let silent: Vec<_> = (0..300).map_while(|_| open().ok()).collect();
+    for number in 0..3000u32 {
+        if let Ok(mut stream) = open() {
+            // Rubbish, the begin of a frame, or nothing; the other side may have hung up already.
+            let bytes: &[u8] = [&[0xff; 64][..], &[0x50, 0, 0, 0, 1], &[]][number as usize % 3];
+            let _ = stream.write_all(bytes);
+        }
+    }
+    assert_eq!(silent.len(), 300);
+    late.knows(&b);
+    late.send_until_received(&b, 2);
+    a.send(&b, 3, &[]);
+    assert!(b.record.wait(|got| numbers(got, &a.id).contains(&3)));
+    let counters = b.network.counters();
+    assert!(counters.connections_refused > 1000, "{counters:?}");
+    assert!(counters.refusals["frame_too_long"] > 500, "{counters:?}");
+}

@@ -224,16 +224,20 @@ fn the_client_interface_is_used() {
 
 /// A primary sends its first message a moment before the joiner knows that it is trusted, and the next one much later.
 #[test]
-#[ignore = "holds on a quiet machine; failed twice under heavy load for a reason not found yet"]
 fn a_key_exchange_begun_before_the_identity_is_known_goes_on() {
     let service = Service::new();
-    let (primary, joiner) = (service.node(), service.joiner());
-    primary.knows(&joiner);
-    primary.send(&joiner, 1, &[]);
-    assert!(eventually(|| joiner.network.counters().frames_before_identity > 0));
-    joiner.join(&service);
-    assert!(
-        joiner.record.wait(|got| numbers(got, &primary.id) == [1]),
-        "without another message of the primary"
-    );
+    // The answer leaves on the thread that sets the identity, what the primary says next is read on another: several times, as the
+    // second was once faster than the first.
+    for _ in 0..5 {
+        let (primary, joiner) = (service.node(), service.joiner());
+        primary.knows(&joiner);
+        primary.send(&joiner, 1, &[]);
+        assert!(eventually(|| joiner.network.counters().frames_before_identity > 0));
+        joiner.join(&service);
+        assert!(
+            joiner.record.wait(|got| numbers(got, &primary.id) == [1]),
+            "without another message of the primary: {:?}",
+            joiner.network.counters()
+        );
+    }
 }
