@@ -30,6 +30,10 @@ const FIRST_COMMIT_MS_MAX: u64 = 2000;
 pub(crate) fn recover(world: &mut World) -> Done {
     world.forget_events();
     let durable = durable(world);
+    let committed = world.history.signature_before(world.history.committed());
+    if durable < committed {
+        return violation("Durable", format!("{committed} is committed, no disk has more than {durable}"));
+    }
     let ids: Vec<NodeId> = world.machines.keys().cloned().collect();
     // One disk may lose more than what was being written, if another one has everything.
     let spared = ids.iter().find(|id| written(world, id) >= durable).cloned();
