@@ -64,6 +64,12 @@ pub trait PeerEvents: Send + Sync + 'static {
     /// The answer to a request that this node forwarded to `from`.
     fn forwarded_response(&self, from: &NodeId, response: ForwardedResponse);
 
+    /// The connection to this peer has ended: what was sent last may be lost, and so may its answers. If it was never
+    /// `established`, nothing had been sent. May be called on any thread.
+    fn disconnected(&self, from: &NodeId, established: bool) {
+        let _ = (from, established);
+    }
+
     /// Nothing more has arrived at this moment: the time to wake another thread once for all calls since the last one.
     fn end_of_burst(&self) {}
 }

@@ -98,6 +98,10 @@ pub trait ReplicationEvents: Send {
     fn committed(&self, seqno: SeqNo) {
         let _ = seqno;
     }
+    /// Another view began.
+    fn view_began(&self, view: View) {
+        let _ = view;
+    }
     /// This node is primary now.
     fn became_primary(&self) {}
     /// The rows of retired nodes should be marked, by a transaction (consensus specification, section 8).
@@ -509,8 +513,12 @@ impl Replicator {
             && known.starts == starts.len()
             && known.history.last().map(|start| start.seqno) == starts.last().copied();
         if !same {
+            let is_new_view = known.view != replica.view();
             drop(known);
             self.status.set_term(Term::new(replica.view(), role, replica.primary().cloned(), starts));
+            if is_new_view {
+                self.events.view_began(replica.view());
+            }
         }
     }
 

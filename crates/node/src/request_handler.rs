@@ -110,7 +110,13 @@ impl Requests {
         let term = self.node.status.term();
         let patience = self.patience.get(&session.interface().name).copied().unwrap_or(forwarding::TIMEOUT);
         let view = session.view().unwrap_or(term.view);
-        let answer = self.forwarder.forward(term.primary.as_ref(), session, view, request, patience);
+        let to = forwarding::Destination { primary: term.primary.as_ref(), view: term.view };
+        let answer = self.forwarder.forward(to, session, view, request, patience);
+        // A view that began since then has not met this request among those that wait.
+        let now_in = self.node.status.term().view;
+        if now_in != term.view {
+            self.forwarder.view_began(now_in);
+        }
         HttpOutcome::Pending(Box::pin(answer))
     }
 }

@@ -8,6 +8,7 @@
 
 mod clients;
 mod faults;
+mod forwarding;
 mod history;
 mod linearizability;
 mod links;

@@ -33,6 +33,8 @@ pub(crate) struct Tuning {
     pub(crate) election_timeout: Duration,
     pub(crate) signature_interval: Duration,
     pub(crate) snapshot_tx_interval: u64,
+    /// How long a backup waits for the primary's answer to what it forwarded.
+    pub(crate) forwarding_timeout: Duration,
 }
 
 impl Default for Tuning {
@@ -41,6 +43,7 @@ impl Default for Tuning {
             election_timeout: Duration::from_millis(1000),
             signature_interval: Duration::from_millis(100),
             snapshot_tx_interval: 10_000,
+            forwarding_timeout: Duration::from_secs(3),
         }
     }
 }
@@ -163,6 +166,8 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     let mut configuration = settings.to_json();
     let network = &mut configuration["network"];
     network["node_to_node_interface"]["published_address"] = published.into();
+    let timeout = u64::try_from(tuning.forwarding_timeout.as_millis()).unwrap();
+    network["rpc_interfaces"][FORWARDING]["forwarding_timeout_ms"] = timeout.into();
     let role = |role: &str| json!({"kind": "NodeByRole", "target": {"role": role}});
     let mut redirecting = network["rpc_interfaces"][FORWARDING].clone();
     redirecting["redirections"] = json!({"to_primary": role("primary"), "to_backup": role("backup")});

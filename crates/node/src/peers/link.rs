@@ -27,6 +27,8 @@ pub(super) struct Link {
     pub(super) remote: String,
     /// Whether this node dialled.
     pub(super) outgoing: bool,
+    /// Whether there was ever a connection.
+    connected: AtomicBool,
     /// Whether a frame was authenticated that came this way.
     proven: AtomicBool,
     /// When something was last pushed or accepted, milliseconds of the network's clock.
@@ -66,6 +68,7 @@ impl Link {
             serial,
             remote,
             outgoing,
+            connected: AtomicBool::new(stream.is_some()),
             proven: AtomicBool::new(false),
             last_use_ms: AtomicU64::new(0),
             outbox: Mutex::new(Outbox { stream, ..Outbox::default() }),
@@ -82,8 +85,14 @@ impl Link {
             return false;
         }
         outbox.stream = Some(Arc::clone(stream));
+        self.connected.store(true, Ordering::Relaxed);
         self.want_write.notify_one();
         true
+    }
+
+    /// Whether something may have been sent.
+    pub(super) fn was_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Whether a frame would be taken.

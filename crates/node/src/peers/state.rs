@@ -164,6 +164,7 @@ impl Shared {
         let removed = self.peers.write().remove(id);
         if let Some(peer) = removed {
             peer.state.lock().close();
+            self.events.disconnected(id, true);
         }
     }
 
@@ -241,10 +242,12 @@ impl Shared {
         Ok(link)
     }
 
-    /// A connection ended: peers that used it find another at their next message.
+    /// A connection ended, or could not be made: peers that used it find another at their next message.
     pub(super) fn link_ended(&self, link: &Arc<Link>) {
+        let established = link.was_connected();
         link.close();
         self.links.lock().remove(&link.serial);
+        let mut disconnected = Vec::new();
         for peer in self.peers.read().values() {
             let mut state = peer.state.lock();
             if state.route.as_ref().is_some_and(|route| route.serial == link.serial) {
@@ -252,8 +255,10 @@ impl Shared {
                 if let Some(channel) = &mut state.channel {
                     channel.connection_lost();
                 }
+                disconnected.push(peer.id.clone());
             }
         }
+        disconnected.iter().for_each(|peer| self.events.disconnected(peer, established));
     }
 
     /// Takes a frame that arrived on `link`. True if something was delivered.

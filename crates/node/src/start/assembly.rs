@@ -91,6 +91,7 @@ pub(crate) struct Assembly<'a> {
     pub(super) links: Arc<Mutex<SecretLinks>>,
     private_recovery: Arc<OnceLock<Arc<PrivateRecovery>>>,
     host: Arc<GovernanceHost>,
+    forwarder: Arc<Forwarder>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     snapshots: Arc<OnceLock<Arc<Snapshots>>>,
     failed: mpsc::UnboundedSender<String>,
@@ -208,7 +209,8 @@ impl<'a> Assembly<'a> {
             .map_err(|e| internal(e.to_string()))?;
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&node) as _, app, gov, node_api);
         let rules = bound.take_rules();
-        let requests = Arc::new(Requests::new(dispatcher, Arc::clone(&node), rules, forwarder, config));
+        let requests =
+            Arc::new(Requests::new(dispatcher, Arc::clone(&node), rules, Arc::clone(&forwarder), config));
         queue.start(config.worker_threads, &requests, &node, &peers)?;
         let server = bound.serve(config, &requests)?;
         // Set once, here.
@@ -253,6 +255,7 @@ impl<'a> Assembly<'a> {
             links,
             private_recovery,
             host,
+            forwarder,
             retired,
             snapshots,
             failed,
@@ -384,7 +387,12 @@ impl<'a> Assembly<'a> {
             },
             progress,
             links: Box::new(Links(self.peers.clone())),
-            events: Box::new(Reports { node: Arc::clone(&self.node), recovery, chores }),
+            events: Box::new(Reports {
+                node: Arc::clone(&self.node),
+                recovery,
+                chores,
+                forwarder: self.forwarder,
+            }),
         };
         let replicator = Replicator::begin(parts, beginning, Moment::now());
         let service = RunningService {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
 use ccf_endpoints::Role;
 use ccf_ledger::files::FileError;
-use ccf_types::{NodeId, TxId};
+use ccf_types::{NodeId, TxId, View};
 use std::{
     io,
     sync::{
@@ -156,8 +156,12 @@ impl PeerEvents for PeerInbox {
         self.work.take(from, request);
     }
 
-    fn forwarded_response(&self, _: &NodeId, response: ForwardedResponse) {
-        self.forwarder.answered(response);
+    fn forwarded_response(&self, from: &NodeId, response: ForwardedResponse) {
+        self.forwarder.answered(from, response);
+    }
+
+    fn disconnected(&self, from: &NodeId, established: bool) {
+        self.forwarder.disconnected(from, established);
     }
 }
 
@@ -166,9 +170,14 @@ pub(super) struct Reports {
     pub(super) node: Arc<RunningNode>,
     pub(super) recovery: Arc<PrivateRecovery>,
     pub(super) chores: Chores,
+    pub(super) forwarder: Arc<Forwarder>,
 }
 
 impl ReplicationEvents for Reports {
+    fn view_began(&self, view: View) {
+        self.forwarder.view_began(view);
+    }
+
     fn became_primary(&self) {
         // The primary before may have been lost while it ended the recovery of the service.
         let recovery = Arc::clone(&self.recovery);

@@ -130,6 +130,24 @@ fn a_broken_connection_is_made_again() {
     }
 }
 
+/// Whoever waits for an answer learns that the connection ended, and whether there had been one.
+#[test]
+fn the_end_of_a_connection_is_told() {
+    let service = Service::new();
+    let (a, b) = (service.node(), service.node());
+    a.knows(&b);
+    a.send_until_received(&b, 1);
+    assert!(a.record.disconnected.lock().is_empty());
+    b.network.stop();
+    let disconnected =
+        |expected| eventually(|| a.record.disconnected.lock().contains(&(b.id.clone(), expected)));
+    assert!(disconnected(true));
+    // Nobody listens there any more.
+    assert!(!a.record.disconnected.lock().contains(&(b.id.clone(), false)));
+    a.send(&b, 2, &[]);
+    assert!(disconnected(false));
+}
+
 /// Keys are replaced under traffic both ways, many times; messages that cross the change may be lost, none twice or out of order.
 #[test]
 fn keys_roll_over_under_traffic() {

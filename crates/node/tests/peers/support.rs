@@ -33,6 +33,8 @@ pub(crate) enum Got {
 pub(crate) struct Record {
     got: Mutex<Vec<Got>>,
     more: Condvar,
+    /// Peers to which the connection ended, and whether there had been one.
+    pub(crate) disconnected: Mutex<Vec<(NodeId, bool)>>,
 }
 
 impl Record {
@@ -69,6 +71,10 @@ impl PeerEvents for Record {
 
     fn forwarded_response(&self, from: &NodeId, response: ForwardedResponse) {
         self.add(Got::Response(from.clone(), response));
+    }
+
+    fn disconnected(&self, from: &NodeId, established: bool) {
+        self.disconnected.lock().push((from.clone(), established));
     }
 }
 
