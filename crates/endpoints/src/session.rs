@@ -9,7 +9,7 @@ pub use interface::{
 };
 
 use ccf_types::View;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Where the requests of a session come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,15 @@ impl Session {
     /// redirections do not apply.
     #[must_use]
     pub fn internal(id: u64, origin: Origin, certificate: Option<&[u8]>) -> Session {
-        let interface = Arc::new(InterfaceRules::open("internal"));
-        Session { origin, ..Session::new(id, interface, certificate) }
+        Session::of_caller(id, origin, certificate.map(|der| Arc::new(CallerCertificate::new(der))))
+    }
+
+    /// As [`internal`](Self::internal), for a caller whose certificate was read before.
+    #[must_use]
+    pub fn of_caller(id: u64, origin: Origin, certificate: Option<Arc<CallerCertificate>>) -> Session {
+        static INTERNAL: LazyLock<Arc<InterfaceRules>> =
+            LazyLock::new(|| Arc::new(InterfaceRules::open("internal")));
+        Session { origin, certificate, ..Session::new(id, Arc::clone(&INTERNAL), None) }
     }
 
     /// A session whose first request was executed in `view`, at another node perhaps.

@@ -23,6 +23,7 @@ use ccf_channels::{
 };
 use ccf_crypto::{cert::Certificate, key::EcKeyPair};
 use ccf_types::NodeId;
+use link::When;
 use parking_lot::Mutex;
 use state::Shared;
 use std::{
@@ -197,18 +198,19 @@ impl PeerNetwork {
         entries: impl IntoIterator<Item = Bytes>,
     ) -> Result<(), SendError> {
         let entries = entries.into_iter().collect();
-        self.shared.send(to, |channel, now, out| channel.send_consensus(now, message, entries, out))
+        self.shared
+            .send(to, When::Now, |channel, now, out| channel.send_consensus(now, message, entries, out))
     }
 
-    /// Forwards a request.
+    /// Forwards a request, at the latest at the next [`flush`](Self::flush).
     ///
     /// # Errors
     /// [`SendError`]: it was not sent.
     pub fn send_forwarded_request(&self, to: &NodeId, request: &ForwardedRequest) -> Result<(), SendError> {
-        self.shared.send(to, |channel, now, out| channel.send_request(now, request, out))
+        self.shared.send(to, When::AtFlush, |channel, now, out| channel.send_request(now, request, out))
     }
 
-    /// Answers a forwarded request.
+    /// Answers a forwarded request, at the latest at the next [`flush`](Self::flush).
     ///
     /// # Errors
     /// [`SendError`]: it was not sent.
@@ -217,7 +219,12 @@ impl PeerNetwork {
         to: &NodeId,
         response: &ForwardedResponse,
     ) -> Result<(), SendError> {
-        self.shared.send(to, |channel, now, out| channel.send_response(now, response, out))
+        self.shared.send(to, When::AtFlush, |channel, now, out| channel.send_response(now, response, out))
+    }
+
+    /// Writes what the calls for forwarded messages gathered: one system call and one wake-up for all messages of a burst.
+    pub fn flush(&self) {
+        self.shared.flush();
     }
 
     /// What went wrong so far.

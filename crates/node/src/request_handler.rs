@@ -160,6 +160,10 @@ impl RequestHandler for Requests {
     fn batch_done(&self) {
         self.node.inbox.burst_done();
     }
+
+    fn turn_done(&self) {
+        self.forwarder.flush();
+    }
 }
 
 fn log(event: &RequestEvent, began: Option<Instant>) {

@@ -152,6 +152,7 @@ impl<H: RequestHandler> Session<H> {
         let mut outcome = self.new.handler.handle(&mut state.borrow_mut(), request);
         self.new.handler.batch_done();
         while let Outcome::Pending(pending) = outcome {
+            self.new.worker.waits();
             outcome = pending.await;
         }
         match outcome {

@@ -22,6 +22,10 @@ pub trait RequestHandler: Send + Sync + 'static {
     /// Called after each burst of requests that were buffered together, before their answers are sent, and
     /// before waiting for a pending outcome: the place to wake other threads once per burst.
     fn batch_done(&self) {}
+
+    /// Called on the worker once its sessions that had something to do have done it, if some of them wait for a pending
+    /// outcome: the place to send what they gathered for other nodes.
+    fn turn_done(&self) {}
 }
 
 /// What becomes of a request.

@@ -171,6 +171,7 @@ impl<H: RequestHandler> Session<H> {
                 // Others may have to act before this one can complete, and earlier answers need not wait.
                 self.new.handler.batch_done();
                 self.new.control.enter(Phase::Executing);
+                self.new.worker.waits();
                 self.send_answers().await?;
                 self.new.control.enter(Phase::Executing);
                 outcome = pending.await;

@@ -38,6 +38,16 @@ pub(crate) struct WorkerContext {
     sessions: RefCell<BTreeMap<u64, Rc<SessionControl>>>,
     /// Told whenever a session ends.
     ended: tokio::sync::Notify,
+    /// Told when a session begins to wait for a pending outcome.
+    turned: tokio::sync::Notify,
+}
+
+impl WorkerContext {
+    /// A session waits for a pending outcome from now on: when the others that are ready have had their turn too, the
+    /// handler is told.
+    pub(crate) fn waits(&self) {
+        self.turned.notify_one();
+    }
 }
 
 /// Starts a worker thread. The channel is bounded by the session caps of the interfaces.
@@ -67,6 +77,15 @@ async fn run<H: RequestHandler>(
         scratch: Rc::new(Scratch::new()),
         sessions: RefCell::default(),
         ended: tokio::sync::Notify::new(),
+        turned: tokio::sync::Notify::new(),
+    });
+    let (turns, told) = (context.clone(), handler.clone());
+    // Woken tasks take turns: this one comes after all sessions that were ready when it was told.
+    tokio::task::spawn_local(async move {
+        loop {
+            turns.turned.notified().await;
+            told.turn_done();
+        }
     });
     let idle_max = idle_timeout.map(|t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX));
     let mut clock = interval(Duration::from_secs(1));

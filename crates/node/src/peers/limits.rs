@@ -42,6 +42,9 @@ pub(super) const READ_BYTES_MIN: usize = 8 * 1024;
 /// Reads from one connection before others get their turn.
 pub(super) const READS_IN_A_ROW: usize = 8;
 
+/// Bytes that may be gathered before they are written although nobody asked for it: about what a socket's buffer takes.
+pub(super) const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
 /// Slices given to one write call.
 pub(super) const SLICES_MAX: usize = 64;
 

@@ -1,9 +1,9 @@
 //! One TCP connection: what waits to be written to it, and writing.
 //!
-//! Frames leave in the order in which they were pushed. The pusher writes them itself if nothing waits before them; what the socket
-//! does not take is written by the transport's thread when there is room.
+//! Frames leave in the order in which they were pushed. The pusher writes them itself, at once or together with others of
+//! its burst; what the socket does not take is written by the transport's thread when there is room.
 
-use super::limits::{OUTBOX_BYTES_MAX, SLICES_MAX};
+use super::limits::{GATHERED_BYTES_MAX, OUTBOX_BYTES_MAX, SLICES_MAX};
 use bytes::{Buf, Bytes};
 use ccf_channels::frame::OutgoingFrame;
 use parking_lot::Mutex;
@@ -42,7 +42,20 @@ struct Outbox {
     stream: Option<Arc<TcpStream>>,
     pieces: VecDeque<Bytes>,
     waiting_bytes: usize,
+    /// The socket was full, or there is none yet: the transport's thread writes what waits.
+    handed_over: bool,
+    /// Something waits for [`Link::flush`].
+    gathering: bool,
     closed: bool,
+}
+
+/// When frames are to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// At once.
+    Now,
+    /// With the next ones that are, or at the next [`Link::flush`].
+    AtFlush,
 }
 
 /// What became of a frame.
@@ -50,6 +63,8 @@ struct Outbox {
 pub(super) enum Pushed {
     /// Written, or it will be.
     Taken,
+    /// It waits for [`Link::flush`], as the first one.
+    Gathered,
     /// Too much waits already.
     Full,
     /// The connection is gone.
@@ -71,7 +86,7 @@ impl Link {
             connected: AtomicBool::new(stream.is_some()),
             proven: AtomicBool::new(false),
             last_use_ms: AtomicU64::new(0),
-            outbox: Mutex::new(Outbox { stream, ..Outbox::default() }),
+            outbox: Mutex::new(Outbox { handed_over: stream.is_none(), stream, ..Outbox::default() }),
             want_write: Notify::new(),
         };
         link.touch(now);
@@ -101,14 +116,18 @@ impl Link {
         !outbox.closed && outbox.waiting_bytes < OUTBOX_BYTES_MAX
     }
 
-    /// Sends frames, at once if the socket takes them.
-    pub(super) fn push(&self, frames: impl IntoIterator<Item = OutgoingFrame>, now: Duration) -> Pushed {
+    /// Sends frames, if the socket takes them.
+    pub(super) fn push(
+        &self,
+        frames: impl IntoIterator<Item = OutgoingFrame>,
+        when: When,
+        now: Duration,
+    ) -> Pushed {
         let mut outbox = self.outbox.lock();
         if outbox.closed {
             return Pushed::Closed;
         }
         self.touch(now);
-        let was_empty = outbox.pieces.is_empty();
         let mut pushed = Pushed::Taken;
         for frame in frames {
             let len = frame.byte_count();
@@ -120,17 +139,39 @@ impl Link {
             outbox.pieces.push_back(frame.head);
             outbox.pieces.extend(frame.entries.into_iter().filter(|entry| !entry.is_empty()));
         }
-        if was_empty && outbox.stream.is_some() {
-            match outbox.write() {
-                Ok(true) => {}
-                Ok(false) => self.want_write.notify_one(),
-                Err(()) => {
-                    outbox.close();
-                    return Pushed::Closed;
-                }
+        if outbox.handed_over {
+            return pushed;
+        }
+        if when == When::AtFlush && outbox.waiting_bytes < GATHERED_BYTES_MAX {
+            let is_first = !std::mem::replace(&mut outbox.gathering, true);
+            return if is_first && pushed == Pushed::Taken { Pushed::Gathered } else { pushed };
+        }
+        if self.write_now(&mut outbox) { pushed } else { Pushed::Closed }
+    }
+
+    /// Writes what was gathered.
+    pub(super) fn flush(&self) {
+        let mut outbox = self.outbox.lock();
+        outbox.gathering = false;
+        if !outbox.handed_over && !outbox.closed {
+            self.write_now(&mut outbox);
+        }
+    }
+
+    /// Writes what waits; the transport's thread goes on if the socket is full. False if the connection is gone.
+    fn write_now(&self, outbox: &mut Outbox) -> bool {
+        match outbox.write() {
+            Ok(true) => true,
+            Ok(false) => {
+                outbox.handed_over = true;
+                self.want_write.notify_one();
+                true
+            }
+            Err(()) => {
+                outbox.close();
+                false
             }
         }
-        pushed
     }
 
     /// Ends the connection; its reader sees the end of the stream.
@@ -175,7 +216,10 @@ impl Link {
                     return;
                 }
                 match outbox.write() {
-                    Ok(true) => break,
+                    Ok(true) => {
+                        outbox.handed_over = false;
+                        break;
+                    }
                     Ok(false) => {}
                     Err(()) => {
                         outbox.close();
@@ -255,10 +299,11 @@ mod tests {
     fn what_waits_is_bounded_but_one_frame_always_passes() {
         let frame = |len: usize| OutgoingFrame { head: vec![0; len].into(), entries: Vec::new() };
         let link = Link::new(1, String::new(), true, None, Duration::ZERO);
-        assert_eq!(link.push([frame(OUTBOX_BYTES_MAX + 1)], Duration::ZERO), Pushed::Taken);
+        let push = |len| link.push([frame(len)], When::Now, Duration::ZERO);
+        assert_eq!(push(OUTBOX_BYTES_MAX + 1), Pushed::Taken);
         assert!(!link.has_room());
-        assert_eq!(link.push([frame(1)], Duration::ZERO), Pushed::Full);
+        assert_eq!(push(1), Pushed::Full);
         link.close();
-        assert_eq!(link.push([frame(1)], Duration::ZERO), Pushed::Closed);
+        assert_eq!(push(1), Pushed::Closed);
     }
 }

@@ -7,7 +7,7 @@ use super::{
     counters::Counters,
     dial,
     limits::{BACKOFF_MAX, BACKOFF_MIN, EARLY_FRAME_BYTES_MAX, EARLY_FRAMES_MAX, UNREGISTERED_MAX},
-    link::{Link, Pushed},
+    link::{Link, Pushed, When},
 };
 use arc_swap::ArcSwapOption;
 use ccf_channels::{
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) unproven_bytes: AtomicUsize,
     pub(super) stop: Notify,
     pub(super) stopped: AtomicBool,
+    /// Connections with frames that wait for [`Shared::flush`].
+    gathering: Mutex<Vec<Arc<Link>>>,
     /// Key exchange messages that came before the identity.
     early: Mutex<VecDeque<(Arc<Link>, Frame)>>,
     identity: ArcSwapOption<Identity>,
@@ -87,6 +89,7 @@ impl Shared {
             unproven_bytes: AtomicUsize::new(0),
             stop: Notify::new(),
             stopped: AtomicBool::new(false),
+            gathering: Mutex::default(),
             early: Mutex::default(),
             identity: ArcSwapOption::empty(),
             peers: RwLock::default(),
@@ -182,6 +185,7 @@ impl Shared {
     pub(super) fn send(
         self: &Arc<Self>,
         to: &NodeId,
+        when: When,
         make: impl FnOnce(&mut Channel, Duration, &mut Vec<OutgoingFrame>) -> Result<(), SendRefused>,
     ) -> Result<(), SendError> {
         if self.is_stopped() {
@@ -204,11 +208,24 @@ impl Shared {
             SendRefused::QueueFull => SendError::QueueFull,
             SendRefused::TooLong => SendError::TooLong,
         })?;
-        if !frames.is_empty() && link.push(frames, now) != Pushed::Taken {
-            self.counters.messages_lost.add_one();
-            return Err(SendError::QueueFull);
+        if frames.is_empty() {
+            return Ok(());
+        }
+        match link.push(frames, when, now) {
+            Pushed::Taken => {}
+            Pushed::Gathered => self.gathering.lock().push(link),
+            Pushed::Full | Pushed::Closed => {
+                self.counters.messages_lost.add_one();
+                return Err(SendError::QueueFull);
+            }
         }
         Ok(())
+    }
+
+    /// Writes what waits for it.
+    pub(super) fn flush(&self) {
+        let gathering = std::mem::take(&mut *self.gathering.lock());
+        gathering.iter().for_each(|link| link.flush());
     }
 
     fn new_channel(&self, identity: &Arc<Identity>, peer: &NodeId, now: Duration) -> Channel {
@@ -335,7 +352,7 @@ impl Shared {
         }
         if !frames.is_empty() {
             let route = state.route.clone().unwrap_or_else(|| Arc::clone(link));
-            if route.push(frames, now) != Pushed::Taken {
+            if route.push(frames, When::Now, now) != Pushed::Taken {
                 self.counters.messages_lost.add_one();
             }
         }

@@ -152,8 +152,9 @@ impl<'a> Assembly<'a> {
         });
         node.frontends.open(Frontend::Node);
         let forwarder = Arc::new(Forwarder::default());
-        let (work, queue) = ForwardedWork::new();
-        let events = PeerInbox { inbox: Arc::clone(&inbox), work, forwarder: Arc::clone(&forwarder) };
+        let work = ForwardedWork::new();
+        let events =
+            PeerInbox { inbox: Arc::clone(&inbox), work: work.clone(), forwarder: Arc::clone(&forwarder) };
         let peers = PeerNetwork::start(
             peer_settings(config),
             bound.node_listener()?,
@@ -211,7 +212,7 @@ impl<'a> Assembly<'a> {
         let rules = bound.take_rules();
         let requests =
             Arc::new(Requests::new(dispatcher, Arc::clone(&node), rules, Arc::clone(&forwarder), config));
-        queue.start(config.worker_threads, &requests, &node, &peers)?;
+        work.start(config.worker_threads, &requests, &node, &peers)?;
         let server = bound.serve(config, &requests)?;
         // Set once, here.
         let _ = facts.server.set(server.clone());

@@ -160,6 +160,11 @@ impl PeerEvents for PeerInbox {
         self.forwarder.answered(from, response);
     }
 
+    fn end_of_burst(&self) {
+        self.work.wake();
+        self.forwarder.deliver();
+    }
+
     fn disconnected(&self, from: &NodeId, established: bool) {
         self.forwarder.disconnected(from, established);
     }

@@ -69,6 +69,7 @@ fn requests_and_answers_are_forwarded() {
             backup.network.send_forwarded_request(&primary.id, &request)
         })
         .collect();
+    backup.network.flush();
     assert!(sent[..10].iter().all(Result::is_ok));
     assert!(primary.record.wait(|got| got.len() >= 10));
     for (id, got) in primary.record.all().into_iter().enumerate().take(10) {
@@ -83,6 +84,7 @@ fn requests_and_answers_are_forwarded() {
         response: vec![b'x'; 3_000_000].into(),
     };
     primary.network.send_forwarded_response(&backup.id, &response).unwrap();
+    primary.network.flush();
     assert!(backup.record.wait(|got| got.contains(&Got::Response(primary.id.clone(), response.clone()))));
 }
 

@@ -4,7 +4,7 @@ use super::{Decoder, Limits, encode};
 use crate::http::settings::{InterfaceSettings, SizeLimit};
 use bytes::{Bytes, BytesMut};
 use ccf_endpoints::{Method, Request, Response};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Body of a forwarded request (node specification, section 14.3).
 const BODY_BYTES_MAX: usize = 1 << 30;
@@ -48,13 +48,16 @@ pub(crate) fn request_bytes(request: &Request) -> Bytes {
 /// # Errors
 /// [`NotHttp`].
 pub(crate) fn parse_request(bytes: &[u8]) -> Result<Request, NotHttp> {
-    let wide = InterfaceSettings {
-        max_body_size: SizeLimit::new(BODY_BYTES_MAX, "1GB"),
-        max_header_size: SizeLimit::new(HEADER_BYTES_MAX, "100MB"),
-        max_headers_count: HEADERS_MAX,
-        ..InterfaceSettings::new("forwarded")
-    };
-    let mut decoder = Decoder::new(Arc::new(Limits::of(&wide)));
+    static WIDE: LazyLock<Arc<Limits>> = LazyLock::new(|| {
+        let wide = InterfaceSettings {
+            max_body_size: SizeLimit::new(BODY_BYTES_MAX, "1GB"),
+            max_header_size: SizeLimit::new(HEADER_BYTES_MAX, "100MB"),
+            max_headers_count: HEADERS_MAX,
+            ..InterfaceSettings::new("forwarded")
+        };
+        Arc::new(Limits::of(&wide))
+    });
+    let mut decoder = Decoder::new(Arc::clone(&WIDE));
     *decoder.buffer_mut() = BytesMut::from(bytes);
     match decoder.next() {
         Ok(Some(decoded)) => Ok(decoded.request),

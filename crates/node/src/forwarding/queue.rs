@@ -1,0 +1,185 @@
+//! What waits for the threads that execute forwarded requests.
+//!
+//! Waking a thread costs more than most requests, so one thread is woken for all that arrived together, and takes one after
+//! the other. Others help when requests are slow, or many wait.
+
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+/// Jobs that may wait; what comes beyond times out at its sender.
+const WAITING_MAX: usize = 4096;
+
+/// With so many waiting, further threads are woken whatever a job takes.
+const MANY: usize = 32;
+
+/// Jobs that take longer than this are spread over the threads: waking one costs about as much.
+const SLOW: Duration = Duration::from_micros(50);
+
+/// A thread that has worked for so long since its last pause makes one, to send what it has answered.
+const BURST: Duration = Duration::from_micros(300);
+
+/// Jobs in order of arrival.
+pub(super) struct Queue<J> {
+    state: Mutex<State<J>>,
+    changed: Condvar,
+}
+
+struct State<J> {
+    jobs: VecDeque<J>,
+    /// Threads that wait.
+    idle: usize,
+    /// What a job takes, a moving average, nanoseconds.
+    job_ns: u64,
+}
+
+impl<J> Queue<J> {
+    pub(super) fn new() -> Queue<J> {
+        Queue {
+            state: Mutex::new(State { jobs: VecDeque::new(), idle: 0, job_ns: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Adds a job; [`wake`](Self::wake) has it done. False if too many wait.
+    pub(super) fn push(&self, job: J) -> bool {
+        let mut state = self.state.lock();
+        if state.jobs.len() >= WAITING_MAX {
+            return false;
+        }
+        state.jobs.push_back(job);
+        true
+    }
+
+    /// Has somebody look at what was added.
+    pub(super) fn wake(&self) {
+        let state = self.state.lock();
+        if state.idle > 0 && !state.jobs.is_empty() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Works for ever: jobs in turn, and `pause` after the last one that is there, or now and then.
+    pub(super) fn work(&self, mut perform: impl FnMut(J), mut pause: impl FnMut()) -> ! {
+        loop {
+            let mut next = self.wait();
+            let began = Instant::now();
+            let mut jobs = 0;
+            while let Some(job) = next {
+                perform(job);
+                jobs += 1;
+                next = if began.elapsed() < BURST { self.next() } else { None };
+            }
+            self.note(began.elapsed(), jobs);
+            pause();
+        }
+    }
+
+    fn wait(&self) -> Option<J> {
+        let mut state = self.state.lock();
+        while state.jobs.is_empty() {
+            state.idle += 1;
+            self.changed.wait(&mut state);
+            state.idle -= 1;
+        }
+        self.take(&mut state)
+    }
+
+    fn next(&self) -> Option<J> {
+        self.take(&mut self.state.lock())
+    }
+
+    fn take(&self, state: &mut State<J>) -> Option<J> {
+        let job = state.jobs.pop_front()?;
+        let left = state.jobs.len();
+        let is_slow = u128::from(state.job_ns) > SLOW.as_nanos();
+        if state.idle > 0 && left > 0 && (is_slow || left >= MANY) {
+            self.changed.notify_one();
+        }
+        Some(job)
+    }
+
+    fn note(&self, took: Duration, jobs: u32) {
+        let each = u64::try_from((took / jobs.max(1)).as_nanos()).unwrap_or(u64::MAX);
+        let mut state = self.state.lock();
+        state.job_ns = state.job_ns - state.job_ns / 4 + each / 4;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Arc,
+            mpsc::{Sender, channel},
+        },
+        thread,
+    };
+
+    /// Threads that tell what they did; a job is how long it takes.
+    fn workers(count: usize) -> (Arc<Queue<Duration>>, std::sync::mpsc::Receiver<Option<Duration>>) {
+        let queue = Arc::new(Queue::new());
+        let (tell, told): (Sender<Option<Duration>>, _) = channel();
+        for _ in 0..count {
+            let (queue, tell, at_pause) = (Arc::clone(&queue), tell.clone(), tell.clone());
+            // Ends with the test's process.
+            thread::spawn(move || {
+                queue.work(
+                    |job| {
+                        thread::sleep(job);
+                        let _ = tell.send(Some(job));
+                    },
+                    || drop(at_pause.send(None)),
+                )
+            });
+        }
+        (queue, told)
+    }
+
+    #[test]
+    fn jobs_are_done_in_order_and_followed_by_a_pause() {
+        let (queue, told) = workers(1);
+        for job in 0..10 {
+            assert!(queue.push(Duration::from_nanos(job)));
+        }
+        queue.wake();
+        let mut done = Vec::new();
+        while done.len() < 10 {
+            done.extend(told.recv_timeout(Duration::from_secs(30)).unwrap());
+        }
+        assert!(done.is_sorted());
+        assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(None));
+    }
+
+    #[test]
+    fn slow_jobs_are_spread() {
+        let (queue, told) = workers(2);
+        let slow = Duration::from_millis(50);
+        // One slow job tells; then two at a time.
+        for round in 0..3 {
+            let began = Instant::now();
+            for _ in 0..2 {
+                assert!(queue.push(slow));
+            }
+            queue.wake();
+            let mut done = 0;
+            while done < 2 {
+                done += usize::from(told.recv_timeout(Duration::from_secs(30)).unwrap().is_some());
+            }
+            if round > 0 && began.elapsed() < 2 * slow {
+                return;
+            }
+        }
+        panic!("one after the other");
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let queue = Queue::new();
+        assert!((0..WAITING_MAX).all(|job| queue.push(job)));
+        assert!(!queue.push(0));
+    }
+}

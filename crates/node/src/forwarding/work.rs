@@ -1,0 +1,146 @@
+//! The executing end: requests of other nodes, on threads of their own.
+
+use super::{callers::Callers, queue::Queue};
+use crate::{
+    http::{parse_request, response_bytes},
+    node_view::RunningNode,
+    peers::PeerNetwork,
+    request_handler::Requests,
+};
+use bytes::Bytes;
+use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
+use ccf_endpoints::{ErrorResponse, Method, Origin, Outcome as Dispatched, Response, Session};
+use ccf_types::{NodeId, View};
+use std::{io, sync::Arc, thread};
+
+/// Scripts need as much stack here as on the workers of clients.
+const STACK_BYTES: usize = 4 << 20;
+
+/// Executes what other nodes forward, on threads of its own.
+#[derive(Clone)]
+pub(crate) struct ForwardedWork(Arc<Queue<Job>>);
+
+/// What is to be done, and for whom.
+enum Job {
+    Execute(NodeId, ForwardedRequest),
+    /// A response that was held back until a commit.
+    Answer(NodeId, ForwardedResponse),
+}
+
+impl ForwardedWork {
+    /// A queue without threads.
+    pub(crate) fn new() -> ForwardedWork {
+        ForwardedWork(Arc::new(Queue::new()))
+    }
+
+    /// A request that `from` forwarded; [`wake`](Self::wake) has it executed.
+    pub(crate) fn take(&self, from: &NodeId, request: ForwardedRequest) {
+        if !self.0.push(Job::Execute(from.clone(), request)) {
+            tracing::debug!("A forwarded request is dropped: too many wait");
+        }
+    }
+
+    /// All requests of a burst were taken.
+    pub(crate) fn wake(&self) {
+        self.0.wake();
+    }
+
+    /// Starts the threads, once the node can execute requests. They end with the process.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(crate) fn start(
+        &self,
+        threads: usize,
+        requests: &Arc<Requests>,
+        node: &Arc<RunningNode>,
+        peers: &PeerNetwork,
+    ) -> io::Result<()> {
+        for index in 0..threads.max(1) {
+            let queue = Arc::clone(&self.0);
+            let mut executor = Executor {
+                queue: Arc::clone(&self.0),
+                requests: Arc::clone(requests),
+                peers: peers.clone(),
+                callers: Callers::default(),
+            };
+            let (peers, node) = (peers.clone(), Arc::clone(node));
+            let thread = thread::Builder::new().name(format!("forwarded-{index}")).stack_size(STACK_BYTES);
+            thread.spawn(move || {
+                queue.work(
+                    |job| executor.perform(job),
+                    || {
+                        peers.flush();
+                        node.inbox.burst_done();
+                    },
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// What executing needs.
+struct Executor {
+    queue: Arc<Queue<Job>>,
+    requests: Arc<Requests>,
+    peers: PeerNetwork,
+    callers: Callers,
+}
+
+impl Executor {
+    fn perform(&mut self, job: Job) {
+        match job {
+            Job::Execute(from, request) => self.execute(from, &request),
+            Job::Answer(to, answer) => self.send(&to, &answer),
+        }
+    }
+
+    fn execute(&mut self, from: NodeId, forwarded: &ForwardedRequest) {
+        let Ok(request) = parse_request(&forwarded.request) else {
+            let response =
+                ErrorResponse::invalid_input("The forwarded request cannot be read.").into_response();
+            return self.send(&from, &answer(forwarded, &response, Method::Get, false));
+        };
+        let method = request.method();
+        let caller = forwarded.caller_certificate.as_deref().map(|der| self.callers.get(der));
+        let mut session = Session::of_caller(forwarded.session, Origin::Forwarded, caller);
+        if forwarded.active_view != View::UNKNOWN {
+            session = session.begun_in(forwarded.active_view);
+        }
+        match self.requests.dispatch(&mut session, &request) {
+            Dispatched::Respond(response) => self.send(&from, &answer(forwarded, &response, method, false)),
+            Dispatched::RespondAndClose(response) => {
+                self.send(&from, &answer(forwarded, &response, method, true));
+            }
+            // Dispatch forwards nothing twice.
+            Dispatched::Forward => {}
+            Dispatched::Pending(pending) => {
+                let asked = ForwardedRequest { request: Bytes::new(), ..forwarded.clone() };
+                let queue = Arc::clone(&self.queue);
+                self.requests.when_decided(pending, move |response| {
+                    let Some(response) = response else { return };
+                    // A full queue costs the sender a timeout.
+                    if queue.push(Job::Answer(from, answer(&asked, &response, method, false))) {
+                        queue.wake();
+                    }
+                });
+            }
+        }
+    }
+
+    fn send(&self, to: &NodeId, answer: &ForwardedResponse) {
+        // What is lost costs the sender a timeout.
+        let _ = self.peers.send_forwarded_response(to, answer);
+    }
+}
+
+fn answer(to: &ForwardedRequest, response: &Response, method: Method, end: bool) -> ForwardedResponse {
+    ForwardedResponse {
+        version: to.version,
+        id: to.id,
+        terminate_session: end,
+        session: to.session,
+        response: response_bytes(response, method),
+    }
+}
