@@ -24,7 +24,7 @@ mod tls;
 mod worker;
 
 pub(crate) use h1::{parse_request, parse_response, request_bytes, response_bytes};
-pub use handler::{ConnectionInfo, HttpVersion, Outcome, PendingOutcome, RequestHandler};
+pub use handler::{ConnectionInfo, HttpVersion, Outcome, PendingOutcome, RequestHandler, Room};
 pub use metrics::{InterfaceMetrics, SessionMetrics};
 pub use server::{BindError, Interface, Server, StartError};
 pub use settings::{AppProtocol, Authority, InterfaceSettings, ServerSettings, SizeLimit};

@@ -1,6 +1,7 @@
 //! The node as requests see it: role, commit, open frontends, and the way of a committed transaction into the ledger.
 
 use crate::{
+    backpressure::Backpressure,
     historical::Historical,
     indexing::Indexes,
     redirections::Redirections,
@@ -64,8 +65,8 @@ pub(crate) struct RunningNode {
     pub inbox: Arc<Inbox>,
     /// Which frontends serve.
     pub frontends: OpenFrontends,
-    /// Uncommitted transactions from which new ones are refused; 0 is unlimited.
-    pub max_uncommitted: u64,
+    /// The bound on uncommitted transactions.
+    pub(crate) backpressure: Arc<Backpressure>,
     /// Bytes one transaction may write.
     pub(crate) transaction_bytes_max: usize,
     /// Where interfaces lead clients that want another node.
@@ -212,10 +213,7 @@ impl NodeView for RunningNode {
     }
 
     fn too_many_pending(&self) -> bool {
-        self.max_uncommitted > 0 && {
-            let pending = self.store.version().0.saturating_sub(self.status.committed_seqno().0);
-            pending >= self.max_uncommitted
-        }
+        self.backpressure.too_many_pending()
     }
 
     fn transaction_bytes_max(&self) -> usize {

@@ -3,7 +3,7 @@
 use crate::{
     config::Config,
     forwarding::{self, Forwarder},
-    http::{ConnectionInfo, HttpVersion, Outcome as HttpOutcome, RequestHandler},
+    http::{ConnectionInfo, HttpVersion, Outcome as HttpOutcome, RequestHandler, Room},
     node_view::RunningNode,
 };
 use ccf_endpoints::{
@@ -155,6 +155,10 @@ impl RequestHandler for Requests {
             Outcome::Pending(pending) => self.pending(pending),
             Outcome::Forward => self.forward(session, &request),
         }
+    }
+
+    fn wait_for_room(&self, request: &Request) -> Option<Room> {
+        self.node.backpressure.wait_for_room(request.path()).map(|room| Box::pin(room) as Room)
     }
 
     fn batch_done(&self) {

@@ -61,19 +61,19 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Works for ever: jobs in turn, and `pause` after the last one that is there, or now and then.
-    pub(super) fn work(&self, mut perform: impl FnMut(J), mut pause: impl FnMut()) -> ! {
+    /// Works for ever: `perform` gets the jobs in turn, and none after the last one that is there, or now and then.
+    pub(super) fn work(&self, mut perform: impl FnMut(Option<J>)) -> ! {
         loop {
             let mut next = self.wait();
             let began = Instant::now();
             let mut jobs = 0;
             while let Some(job) = next {
-                perform(job);
+                perform(Some(job));
                 jobs += 1;
                 next = if began.elapsed() < BURST { self.next() } else { None };
             }
             self.note(began.elapsed(), jobs);
-            pause();
+            perform(None);
         }
     }
 
@@ -124,16 +124,13 @@ mod tests {
         let queue = Arc::new(Queue::new());
         let (tell, told): (Sender<Option<Duration>>, _) = channel();
         for _ in 0..count {
-            let (queue, tell, at_pause) = (Arc::clone(&queue), tell.clone(), tell.clone());
+            let (queue, tell) = (Arc::clone(&queue), tell.clone());
             // Ends with the test's process.
             thread::spawn(move || {
-                queue.work(
-                    |job| {
-                        thread::sleep(job);
-                        let _ = tell.send(Some(job));
-                    },
-                    || drop(at_pause.send(None)),
-                )
+                queue.work(|job| {
+                    thread::sleep(job.unwrap_or_default());
+                    let _ = tell.send(job);
+                })
             });
         }
         (queue, told)

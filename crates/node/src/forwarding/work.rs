@@ -61,19 +61,16 @@ impl ForwardedWork {
             let mut executor = Executor {
                 queue: Arc::clone(&self.0),
                 requests: Arc::clone(requests),
+                node: Arc::clone(node),
                 peers: peers.clone(),
                 callers: Callers::default(),
             };
-            let (peers, node) = (peers.clone(), Arc::clone(node));
             let thread = thread::Builder::new().name(format!("forwarded-{index}")).stack_size(STACK_BYTES);
             thread.spawn(move || {
-                queue.work(
-                    |job| executor.perform(job),
-                    || {
-                        peers.flush();
-                        node.inbox.burst_done();
-                    },
-                )
+                queue.work(|job| match job {
+                    Some(job) => executor.perform(job),
+                    None => executor.pause(),
+                })
             })?;
         }
         Ok(())
@@ -84,11 +81,18 @@ impl ForwardedWork {
 struct Executor {
     queue: Arc<Queue<Job>>,
     requests: Arc<Requests>,
+    node: Arc<RunningNode>,
     peers: PeerNetwork,
     callers: Callers,
 }
 
 impl Executor {
+    /// Sends what was answered, and wakes who works on what was written.
+    fn pause(&self) {
+        self.peers.flush();
+        self.node.inbox.burst_done();
+    }
+
     fn perform(&mut self, job: Job) {
         match job {
             Job::Execute(from, request) => self.execute(from, &request),
@@ -102,6 +106,7 @@ impl Executor {
                 ErrorResponse::invalid_input("The forwarded request cannot be read.").into_response();
             return self.send(&from, &answer(forwarded, &response, Method::Get, false));
         };
+        self.node.backpressure.sleep_until_room(request.path(), || self.pause());
         let method = request.method();
         let caller = forwarded.caller_certificate.as_deref().map(|der| self.callers.get(der));
         let mut session = Session::of_caller(forwarded.session, Origin::Forwarded, caller);

@@ -149,6 +149,9 @@ impl<H: RequestHandler> Session<H> {
             Err(Unreadable::Lost) => return None,
         };
         let _executing = Executing::new(self);
+        if let Some(room) = self.new.handler.wait_for_room(&request) {
+            room.await;
+        }
         let mut outcome = self.new.handler.handle(&mut state.borrow_mut(), request);
         self.new.handler.batch_done();
         while let Outcome::Pending(pending) = outcome {

@@ -19,6 +19,13 @@ pub trait RequestHandler: Send + Sync + 'static {
     /// This runs on the worker: it must not block.
     fn handle(&self, session: &mut Self::Session, request: Request) -> Outcome;
 
+    /// Asked before each request: a future if the node has too much work in hand to take the request at this moment. The
+    /// session reads nothing more until it ends, and then has the request executed whether or not that has changed.
+    fn wait_for_room(&self, request: &Request) -> Option<Room> {
+        let _ = request;
+        None
+    }
+
     /// Called after each burst of requests that were buffered together, before their answers are sent, and
     /// before waiting for a pending outcome: the place to wake other threads once per burst.
     fn batch_done(&self) {}
@@ -42,6 +49,9 @@ pub enum Outcome {
 
 /// A future of the outcome. It is polled on the worker only; whatever completes it may live elsewhere.
 pub type PendingOutcome = Pin<Box<dyn Future<Output = Outcome> + 'static>>;
+
+/// Ends when a request may be executed.
+pub type Room = Pin<Box<dyn Future<Output = ()> + 'static>>;
 
 impl fmt::Debug for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -162,10 +162,18 @@ impl<H: RequestHandler> Session<H> {
                 }
             };
             let is_head = decoded.request.method() == Method::Head;
-            let Some(state) = &mut self.state else {
+            if self.state.is_none() {
                 h1::encode(&mut self.answers, &session_cap_response(), is_head);
                 return Ok(Next::Close);
-            };
+            }
+            if let Some(room) = self.new.handler.wait_for_room(&decoded.request) {
+                self.new.handler.batch_done();
+                self.send_answers().await?;
+                self.new.control.enter(Phase::Executing);
+                room.await;
+                self.new.control.enter(Phase::Waiting);
+            }
+            let Some(state) = &mut self.state else { return Ok(Next::Close) };
             let mut outcome = self.new.handler.handle(state, decoded.request);
             while let Outcome::Pending(pending) = outcome {
                 // Others may have to act before this one can complete, and earlier answers need not wait.

@@ -3,6 +3,7 @@
 use super::{INDEX_DIRECTORY, StartError, TRANSACTION_BYTES_MAX, make_directories, running::RunningService};
 use crate::{
     application::{Application, ApplicationContext, script_console},
+    backpressure::Backpressure,
     config::{Config, TimeText},
     files_cleanup::FilesCleanup,
     forwarding::{ForwardedWork, Forwarder},
@@ -139,12 +140,15 @@ impl<'a> Assembly<'a> {
 
         let store = Store::new();
         let inbox = Arc::new(Inbox::default());
+        let status = Arc::new(ReplicationStatus::new(Term::unstarted()));
+        let uncommitted_max = config.consensus.max_uncommitted_tx_count;
+        let backpressure = Backpressure::new(uncommitted_max, store.clone(), Arc::clone(&status));
         let node = Arc::new(RunningNode {
             store: store.clone(),
-            status: Arc::new(ReplicationStatus::new(Term::unstarted())),
+            status,
             inbox: Arc::clone(&inbox),
             frontends: OpenFrontends::default(),
-            max_uncommitted: config.consensus.max_uncommitted_tx_count,
+            backpressure: Arc::new(backpressure),
             transaction_bytes_max: config.ledger.max_transaction_size.len().min(TRANSACTION_BYTES_MAX),
             redirections: Redirections::new(config, node_id.clone()),
             historical: OnceLock::new(),

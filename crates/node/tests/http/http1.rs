@@ -68,6 +68,28 @@ fn an_answer_that_is_pending_holds_up_those_behind_it() {
 }
 
 #[test]
+fn a_session_without_room_reads_nothing_more() {
+    let running = start(plain);
+    running.echo.is_full.store(true, SeqCst);
+    let mut stream = tcp(running.address);
+    stream.write_all(b"GET /1 HTTP/1.1\r\n\r\n").unwrap();
+    until(|| running.echo.waiting.lock().unwrap().len() == 1);
+    // Much more than the sockets' buffers take.
+    stream.set_write_timeout(Some(std::time::Duration::from_millis(300))).unwrap();
+    let request = [b"GET /2 HTTP/1.1\r\n\r\n".as_slice(); 1000].concat();
+    let mut sent = 0;
+    while let Ok(count) = stream.write(&request[sent % request.len()..]) {
+        sent += count;
+        assert!(sent < 256 << 20, "the client is not slowed down");
+    }
+    assert_eq!(running.echo.requests.load(SeqCst), 0);
+    running.echo.is_full.store(false, SeqCst);
+    running.echo.release(1);
+    assert!(answer(&mut stream).unwrap().ends_with("GET /1\n"));
+    assert!(answer(&mut stream).unwrap().ends_with("GET /2\n"));
+}
+
+#[test]
 fn closing_outcomes_close() {
     let running = start(plain);
     for (path, answered) in [("/close", true), ("/drop", false), ("/panic", false)] {

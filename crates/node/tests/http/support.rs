@@ -2,8 +2,8 @@
 
 use ccf_endpoints::{Request, Response};
 use ccf_node::http::{
-    Authority, ConnectionInfo, HttpVersion, Interface, InterfaceSettings, Outcome, RequestHandler, Server,
-    ServerSettings, TlsIdentity,
+    Authority, ConnectionInfo, HttpVersion, Interface, InterfaceSettings, Outcome, RequestHandler, Room,
+    Server, ServerSettings, TlsIdentity,
 };
 use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, StreamOwned,
@@ -17,7 +17,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Echo {
     pub connections: Mutex<Vec<ConnectionInfo>>,
     /// Those who wait at `/wait`.
     pub waiting: Mutex<Vec<tokio::sync::oneshot::Sender<()>>>,
+    /// While it is set, requests wait for room like those at `/wait`.
+    pub is_full: AtomicBool,
 }
 
 impl RequestHandler for Echo {
@@ -68,6 +70,14 @@ impl RequestHandler for Echo {
             _ => text.extend_from_slice(request.body()),
         }
         Outcome::Respond(Response::with_body(200, "text/plain", text))
+    }
+
+    fn wait_for_room(&self, _: &Request) -> Option<Room> {
+        let (go, wait) = tokio::sync::oneshot::channel();
+        self.is_full.load(SeqCst).then(|| {
+            self.waiting.lock().unwrap().push(go);
+            Box::pin(async move { drop(wait.await) }) as Room
+        })
     }
 
     fn batch_done(&self) {
