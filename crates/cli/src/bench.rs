@@ -5,6 +5,7 @@
 //! omission). The client is one event loop per thread over rustls with preformatted requests, because on one machine
 //! whatever it uses the server does not get.
 
+pub mod catch_up;
 pub mod client;
 pub mod commit;
 pub mod connection;
@@ -53,7 +54,7 @@ const CONNECTIONS_MAX: usize = 10_000;
 /// Speaks the standard logging workload (native or JavaScript application: the paths are the same) to any service that
 /// has CCF's HTTP API. Without --cacert, --cert and --key the files of a sandbox in --workspace are used when they are
 /// there.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct BenchArgs {
     /// Address of a node; repeatable, connections are spread over them [default: 127.0.0.1:8000]
     #[arg(long = "host", value_name = "HOST:PORT")]
@@ -116,6 +117,9 @@ pub struct BenchArgs {
     /// With --kill-primary: a connection goes to another node when its own says nothing for so long
     #[arg(long, default_value = "250ms", value_parser = parse_duration)]
     pub answer_within: Duration,
+    /// Pause one backup of the sandbox in --workspace during the load, and report how fast it takes in what it missed
+    #[arg(long, conflicts_with_all = ["get", "hosts", "pid", "kill_primary", "commit_latency"])]
+    pub catch_up: bool,
     /// Folder of the sandbox
     #[arg(long, default_value = "workspace", value_name = "DIR")]
     pub workspace: PathBuf,
@@ -131,6 +135,9 @@ pub struct BenchArgs {
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     if args.kill_primary.is_some() {
         return failover::run(args);
+    }
+    if args.catch_up {
+        return catch_up::run(args);
     }
     let report = measure(args)?;
     if args.json {

@@ -22,6 +22,7 @@ use crate::terminal;
 use ccf_types::TxId;
 use gap::{Answered, Commit, Gap};
 use processes::NodeProcesses;
+use rustix::process::Signal;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -133,7 +134,8 @@ pub fn measure(args: &BenchArgs) -> Result<FailoverReport, String> {
 
     let bar = terminal::spinner("writing");
     thread::sleep(args.warmup + args.duration / 2);
-    let killed = processes.primary(&targets).and_then(|pid| processes::kill(pid).map(|()| pid));
+    let killed =
+        processes.primary(&targets).and_then(|pid| processes::signal(pid, Signal::KILL).map(|()| pid));
     let killed_at = epoch.elapsed();
     bar.set_message("writing; the primary is dead");
     if killed.is_ok() {

@@ -113,64 +113,63 @@ mod tests {
     use super::*;
     use std::{
         sync::{
-            Arc,
-            mpsc::{Sender, channel},
+            Arc, Barrier,
+            mpsc::{Receiver, channel},
         },
         thread,
     };
 
-    /// Threads that tell what they did; a job is how long it takes.
-    fn workers(count: usize) -> (Arc<Queue<Duration>>, std::sync::mpsc::Receiver<Option<Duration>>) {
-        let queue = Arc::new(Queue::new());
-        let (tell, told): (Sender<Option<Duration>>, _) = channel();
+    type Work = Box<dyn FnOnce() + Send>;
+
+    /// Threads that tell of their pauses.
+    fn workers(count: usize) -> (Arc<Queue<Work>>, Receiver<()>) {
+        let queue = Arc::new(Queue::<Work>::new());
+        let (tell, told) = channel();
         for _ in 0..count {
             let (queue, tell) = (Arc::clone(&queue), tell.clone());
             // Ends with the test's process.
             thread::spawn(move || {
-                queue.work(|job| {
-                    thread::sleep(job.unwrap_or_default());
-                    let _ = tell.send(job);
+                queue.work(|job| match job {
+                    Some(job) => job(),
+                    // Nobody may listen any more.
+                    None => drop(tell.send(())),
                 })
             });
         }
         (queue, told)
     }
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     #[test]
     fn jobs_are_done_in_order_and_followed_by_a_pause() {
-        let (queue, told) = workers(1);
+        let (queue, paused) = workers(1);
+        let (tell, told) = channel();
         for job in 0..10 {
-            assert!(queue.push(Duration::from_nanos(job)));
+            let tell = tell.clone();
+            assert!(queue.push(Box::new(move || tell.send(job).unwrap())));
         }
         queue.wake();
-        let mut done = Vec::new();
-        while done.len() < 10 {
-            done.extend(told.recv_timeout(Duration::from_secs(30)).unwrap());
-        }
-        assert!(done.is_sorted());
-        assert_eq!(told.recv_timeout(Duration::from_secs(30)), Ok(None));
+        let done: Vec<i32> = (0..10).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(done, (0..10).collect::<Vec<_>>());
+        paused.recv_timeout(PATIENCE).unwrap();
     }
 
     #[test]
     fn slow_jobs_are_spread() {
-        let (queue, told) = workers(2);
-        let slow = Duration::from_millis(50);
-        // One slow job tells; then two at a time.
-        for round in 0..3 {
-            let began = Instant::now();
-            for _ in 0..2 {
-                assert!(queue.push(slow));
-            }
-            queue.wake();
-            let mut done = 0;
-            while done < 2 {
-                done += usize::from(told.recv_timeout(Duration::from_secs(30)).unwrap().is_some());
-            }
-            if round > 0 && began.elapsed() < 2 * slow {
-                return;
-            }
+        let (queue, paused) = workers(2);
+        // From this one the queue learns that jobs are slow.
+        assert!(queue.push(Box::new(|| thread::sleep(100 * SLOW))));
+        queue.wake();
+        paused.recv_timeout(PATIENCE).unwrap();
+        // These two end only together.
+        let together = Arc::new(Barrier::new(2));
+        for _ in 0..2 {
+            let together = Arc::clone(&together);
+            assert!(queue.push(Box::new(move || drop(together.wait()))));
         }
-        panic!("one after the other");
+        queue.wake();
+        (0..2).for_each(|_| paused.recv_timeout(PATIENCE).unwrap());
     }
 
     #[test]

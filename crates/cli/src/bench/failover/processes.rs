@@ -44,6 +44,12 @@ impl NodeProcesses {
         Ok(NodeProcesses { named, sandbox })
     }
 
+    /// Address and process of each node of the sandbox.
+    #[must_use]
+    pub fn sandbox(&self) -> &[(String, u32)] {
+        &self.sandbox
+    }
+
     /// Addresses of the sandbox's nodes.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
@@ -73,14 +79,14 @@ impl NodeProcesses {
     }
 }
 
-/// Ends the process at once.
+/// Sends a signal to a process.
 ///
 /// # Errors
 /// What the operating system said.
-pub fn kill(pid: u32) -> Result<(), String> {
+pub fn signal(pid: u32, signal: Signal) -> Result<(), String> {
     let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let process = process.ok_or_else(|| format!("{pid} is no process id"))?;
-    kill_process(process, Signal::KILL).map_err(|e| format!("cannot kill process {pid}: {e}"))
+    kill_process(process, signal).map_err(|e| format!("cannot signal process {pid}: {e}"))
 }
 
 /// Address and process of each node that runs in a sandbox's workspace.
