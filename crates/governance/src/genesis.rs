@@ -4,6 +4,7 @@
 
 use crate::{
     identity::{self, InvalidIdentity},
+    sealing::{self, SealingData},
     tables::{
         self,
         member::{Ack, MemberInfo, MemberStatus, RecoveryRole, effective_role},
@@ -39,6 +40,8 @@ pub struct Genesis {
     pub node_endorsed_cert: String,
     /// What the platform of the first node says of itself: nodes like it may join.
     pub join_policy: OwnPlatform,
+    /// The first node's sealed recovery key, if it has one.
+    pub sealing: Option<SealingData>,
 }
 
 /// A member of the start configuration.
@@ -187,6 +190,9 @@ pub fn create_service(tx: &Tx, genesis: &Genesis) -> Result<(), GenesisError> {
     let node = NodeInfo { status: NodeStatus::Trusted, ..genesis.node.clone() };
     tx.rw(&tables::NODES).put(&genesis.node_id, &node)?;
     tx.rw(&tables::NODE_ENDORSED_CERTIFICATES).put(&genesis.node_id, &genesis.node_endorsed_cert)?;
+    if let Some(sealing) = &genesis.sealing {
+        sealing::record(tx, &genesis.node_id, sealing)?;
+    }
     trust_own_platform(tx, &genesis.join_policy, StoredFeeds::Replace)?;
     Ok(())
 }

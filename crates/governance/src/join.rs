@@ -6,6 +6,8 @@
 mod evidence;
 pub mod message;
 
+pub(crate) use self::evidence::check as check_evidence;
+
 use self::message::{
     CoseSignaturesConfig, JoinRequest, JoinResponse, LedgerSecretMessage, LedgerSignMode, NetworkInfo,
     SecretText, ServiceIdentityMessage,
@@ -13,6 +15,7 @@ use self::message::{
 use crate::{
     identity::encryption_key,
     node::{NodeGovernance, NodePhase},
+    sealing,
     service::{self, ServiceError},
     tables::{
         self,
@@ -216,6 +219,10 @@ fn add(
         ErrorResponse::invalid_input(format!("The public encryption key cannot be used: {error}"))
     })?;
 
+    if let Some(sealing) = &request.sealing_recovery_data {
+        sealing::check(sealing).map_err(ErrorResponse::invalid_input)?;
+    }
+
     let is_trusted = status == NodeStatus::Trusted;
     let ledger_secret_seqno = match is_trusted {
         true => Some(service::latest_secret(node, tx).map_err(internal)?.from()),
@@ -237,9 +244,8 @@ fn add(
         status,
     };
     tx.rw(&tables::NODES).put(id, &info)?;
-    if let Some((sealed, location)) = &request.sealing_recovery_data {
-        tx.rw(&tables::NODE_SEALED_RECOVERY_KEYS).put(id, sealed)?;
-        tx.rw(&tables::SEALING_RECOVERY_NAMES).put(location, &id.to_string())?;
+    if let Some(sealing) = &request.sealing_recovery_data {
+        sealing::record(tx, id, sealing)?;
     }
     if is_trusted {
         if let Some(csr) = &csr {

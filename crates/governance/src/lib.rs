@@ -9,6 +9,8 @@
 //! | open, rekey, share | [`service`] |
 //! | take nodes in, let them go | [`join`], [`retirement`] |
 //! | recover a service from its ledger | [`recovery`] |
+//! | recover it without members | [`sealing`] |
+//! | agree which of several recovering nodes opens it | [`decision`] |
 //! | be told which certificates end soon | [`expiry`] |
 //! | get our constitutions | [`constitution_texts`] |
 //!
@@ -17,6 +19,7 @@
 
 mod api;
 mod constitution;
+pub mod decision;
 mod effects;
 pub mod expiry;
 pub mod genesis;
@@ -27,6 +30,7 @@ mod node;
 mod proposals;
 pub mod recovery;
 pub mod retirement;
+pub mod sealing;
 pub mod service;
 pub mod tables;
 

@@ -1,9 +1,9 @@
 //! What governance asks of the node it runs on.
 
-use crate::recovery::SecretLinks;
+use crate::{recovery::SecretLinks, sealing::UnsealError};
 use ccf_crypto::key::EcKeyPair;
 use ccf_kv::Tx;
-use ccf_ledger::secrets::LedgerSecret;
+use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
 use ccf_types::{Digest, TxId};
 use std::sync::Arc;
 
@@ -34,6 +34,12 @@ pub trait NodeGovernance: Send + Sync {
     /// recovered a service has none.
     fn secret_links(&self) -> SecretLinks {
         SecretLinks::default()
+    }
+
+    /// The ledger secrets of the service before the recovery, by unsealing; `None` on a node that leaves that to the
+    /// members.
+    fn unsealed_secrets(&self) -> Option<Result<LedgerSecrets, UnsealError>> {
+        None
     }
 }
 

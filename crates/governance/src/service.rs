@@ -10,6 +10,8 @@ pub use shares::ShareError;
 use crate::{
     identity::{InvalidIdentity, encryption_key},
     node::{NodeGovernance, NodePhase},
+    recovery,
+    sealing::UnsealError,
     tables::{
         self,
         base64::Base64,
@@ -49,6 +51,9 @@ pub enum ServiceError {
     /// Opening needs a node that knows the private state, or that has just recovered the public one.
     #[error("the node cannot open the service in its present state")]
     Phase,
+    /// The node is to recover without members, and cannot.
+    #[error("Failed to unseal ledger secret for private recovery")]
+    Unseal(#[source] UnsealError),
     /// Shares could not be made.
     #[error(transparent)]
     Share(#[from] ShareError),
@@ -215,7 +220,14 @@ pub fn open(
             tx.rw(&tables::SUBMITTED_SHARES).clear();
             service.status = ServiceStatus::WaitingForRecoveryShares;
             tx.rw(&tables::SERVICE_INFO).put(&service)?;
-            tx.rw(&tables::LAST_RECOVERY_TYPE).put(&RECOVERY_BY_SHARES.to_owned())?;
+            let how = match node.unsealed_secrets() {
+                None => RECOVERY_BY_SHARES,
+                Some(unsealed) => {
+                    recovery::publish(tx, &unsealed.map_err(ServiceError::Unseal)?)?;
+                    RECOVERY_BY_UNSEALING
+                }
+            };
+            tx.rw(&tables::LAST_RECOVERY_TYPE).put(&how.to_owned())?;
             Ok(false)
         }
         NodePhase::PartOfNetwork => {
@@ -252,3 +264,6 @@ pub(crate) fn mark_open(
 
 /// The value of `last_recovery_type` when members' shares are awaited.
 const RECOVERY_BY_SHARES: &str = "RECOVERY_SHARES";
+
+/// Its value when the node has unsealed the ledger secret.
+const RECOVERY_BY_UNSEALING: &str = "LOCAL_UNSEALING";

@@ -23,9 +23,13 @@ use self::{
     secrets::{EncryptedSecrets, HistoricalSecret, RecoveryShares, SealedRecoveryKey, SealedShares},
     service::{NodeSignature, ServiceConfig, ServiceInfo, SnapshotEvidence, SnapshotStatus},
 };
+use crate::decision::{
+    DecidingNode,
+    state::{OpenKind, Phase},
+};
 use ccf_crypto::cose::EndorsementRecord;
 use ccf_kv::{Raw, SmallBytes, TypedMap, TypedSet, TypedValue};
-use ccf_types::{Digest, MemberId, NodeId};
+use ccf_types::{Digest, MemberId, NodeId, TxId};
 use serde_json::Value;
 
 // Tables that lower crates read are declared there.
@@ -84,6 +88,20 @@ tables! {
     SERVICE_INFO: TypedValue<ServiceInfo> = "public:ccf.gov.service.info";
     /// What the consortium may configure.
     SERVICE_CONFIG: TypedValue<ServiceConfig> = "public:ccf.gov.service.config";
+    /// Who takes part in deciding which recovering node opens the service, by location.
+    DECISION_NODES: TypedMap<String, DecidingNode> = "public:ccf.gov.recovery_decision_protocol.nodes";
+    /// The last signatures of their ledgers.
+    DECISION_GOSSIP: TypedMap<String, TxId> = "public:ccf.gov.recovery_decision_protocol.gossip";
+    /// For whom this node votes.
+    DECISION_CHOSEN: TypedValue<String> = "public:ccf.gov.recovery_decision_protocol.chosen_node";
+    /// Who votes for this node.
+    DECISION_VOTES: TypedSet<String> = "public:ccf.gov.recovery_decision_protocol.votes";
+    /// Where the decision is.
+    DECISION_PHASE: TypedValue<Phase> = "public:ccf.gov.recovery_decision_protocol.sm_state";
+    /// Which phase is timed.
+    DECISION_TIMEOUT_PHASE: TypedValue<Phase> = "public:ccf.gov.recovery_decision_protocol.timeout_sm_state";
+    /// Why this node opened the service.
+    DECISION_OPEN_KIND: TypedValue<OpenKind> = "public:ccf.gov.recovery_decision_protocol.open_kind";
     /// PEM certificate of the service before the last recovery.
     PREVIOUS_SERVICE_IDENTITY: TypedValue<String> = "public:ccf.gov.service.previous_service_identity";
     /// The constitution, a JavaScript module.

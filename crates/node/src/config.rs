@@ -3,6 +3,7 @@
 //! Parsing is strict: unknown keys are refused where the specification says so, and the error names the place.
 
 mod interface;
+mod sealing;
 mod units;
 mod validate;
 
@@ -10,6 +11,7 @@ pub use interface::{
     Authority, Endorsement, HttpConfiguration, Network, NodeRoleTarget, NodeToNodeInterface, OperatorFeature,
     Redirections, Resolver, Role, RpcInterface, StaticTarget, Transport,
 };
+pub use sealing::{DecisionProtocol, Location, SealingRecovery};
 pub use units::{SizeText, TimeText, UnitError};
 pub use validate::Mistake;
 
@@ -80,9 +82,9 @@ pub struct Config {
     /// Removal of old files.
     #[serde(default)]
     pub files_cleanup: FilesCleanup,
-    /// Recovery without members (SEV-SNP only).
+    /// Recovery without members.
     #[serde(default)]
-    pub sealing_recovery: Option<Value>,
+    pub sealing_recovery: Option<SealingRecovery>,
     /// Fetching of past service identities.
     #[serde(default)]
     pub identity_history_fetch: Option<Value>,

@@ -3,6 +3,7 @@
 use crate::{
     node_facts::{NodeFacts, StartupState},
     node_view::RunningNode,
+    sealing::Sealing,
     service_hooks::KnownService,
     snapshots::Snapshots,
 };
@@ -11,6 +12,7 @@ use ccf_governance::{
     NodeGovernance, NodePhase,
     join::{NodeMembership, message::CoseSignaturesConfig},
     recovery::SecretLinks,
+    sealing::UnsealError,
 };
 use ccf_kv::Tx;
 use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
@@ -32,6 +34,8 @@ pub(crate) struct GovernanceHost {
     pub links: Arc<Mutex<SecretLinks>>,
     /// Who takes snapshots.
     pub snapshots: Arc<OnceLock<Arc<Snapshots>>>,
+    /// What this node seals and may unseal, if it is configured to.
+    pub sealing: Option<Arc<Sealing>>,
     /// How long a pending node that does not ask any more is kept, milliseconds; 0 is for ever.
     pub pending_node_timeout_ms: u64,
 }
@@ -66,6 +70,10 @@ impl NodeGovernance for GovernanceHost {
 
     fn secret_links(&self) -> SecretLinks {
         self.links.lock().clone()
+    }
+
+    fn unsealed_secrets(&self) -> Option<Result<LedgerSecrets, UnsealError>> {
+        self.sealing.as_ref()?.unseal(&self.secret_links())
     }
 
     fn request_snapshot(&self, tx_id: TxId) {

@@ -36,6 +36,7 @@ pub mod replication;
 mod request_handler;
 mod retirement;
 mod run;
+mod sealing;
 mod service_hooks;
 pub mod snapshots;
 mod start;

@@ -20,6 +20,7 @@ use crate::{
     interfaces::InterfaceError,
     join::JoinError,
     output_files::{self, FileProblem},
+    sealing::SealingError,
     snapshots::StartupError,
 };
 use ccf_crypto::random::RandomError;
@@ -31,6 +32,7 @@ use ccf_governance::{
 };
 use ccf_kv::{CommitError, KvError};
 use ccf_ledger::files::{FileError, require_fresh};
+use ccf_types::SeqNo;
 use std::{io, path::Path};
 
 /// The most one transaction may write whatever the configuration says: what is committed must fit an entry.
@@ -101,6 +103,17 @@ pub(crate) enum StartError {
     /// The transaction that creates the recovered service.
     #[error("{0}")]
     RecoveryGenesis(#[from] RecoveryGenesisError),
+    /// This node cannot seal.
+    #[error("{0}")]
+    Sealing(#[from] SealingError),
+    /// No node of this node's location could unseal the ledger secret.
+    #[error("Failed to find sealed recovery data for location ({name}) in ledger at {seqno}")]
+    NoSealedData {
+        /// The configured location.
+        name: String,
+        /// The last signature of the ledger.
+        seqno: SeqNo,
+    },
     /// Messages between nodes.
     #[error("messages between nodes: {0}")]
     Peers(String),

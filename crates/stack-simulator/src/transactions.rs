@@ -51,6 +51,7 @@ pub(crate) fn create_service(machine: &mut Machine) -> Option<TxId> {
         node_id: keys.id.clone(),
         node: row(keys, NodeStatus::Trusted),
         node_endorsed_cert: keys.certificate.to_pem(),
+        sealing: None,
         join_policy: platform(),
     };
     machine.execute(|tx| genesis::create_service(tx, &genesis))
@@ -66,6 +67,7 @@ pub(crate) fn recover_service(machine: &mut Machine, at: TxId) -> Option<TxId> {
         node_id: keys.id.clone(),
         node: row(keys, NodeStatus::Trusted),
         node_endorsed_cert: keys.certificate.to_pem(),
+        sealing: None,
         join_policy: platform(),
     };
     machine.execute_with(Flags::CHUNK_BEFORE, |tx| create_recovered_service(tx, &recovered).map(drop))

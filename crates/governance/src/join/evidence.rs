@@ -15,7 +15,7 @@ fn refused(message: &str) -> ErrorResponse {
 
 /// Checks the evidence against the policy of its platform, and that it speaks of the key whose digest is `public_key`.
 /// The answer is the measurement in hex.
-pub(super) fn check(tx: &Tx, quote: &QuoteInfo, public_key: &Digest) -> Result<String, ErrorResponse> {
+pub(crate) fn check(tx: &Tx, quote: &QuoteInfo, public_key: &Digest) -> Result<String, ErrorResponse> {
     match quote.format {
         QuoteFormat::InsecureVirtual => check_virtual(tx, &quote.quote.0, public_key),
         QuoteFormat::SevSnp => {

@@ -1,10 +1,12 @@
 //! The bodies of `POST /node/join` and of its answer (node specification, sections 9.1 and 9.2). Both sides use them.
 
-use crate::tables::{
-    base64::Base64,
-    node::{NetInterface, NodeStatus, QuoteInfo},
-    secrets::SealedRecoveryKey,
-    service::ServiceStatus,
+use crate::{
+    sealing::SealingData,
+    tables::{
+        base64::Base64,
+        node::{NetInterface, NodeStatus, QuoteInfo},
+        service::ServiceStatus,
+    },
 };
 use ccf_crypto::Zeroizing;
 use ccf_ledger::secrets::LedgerSecret;
@@ -36,7 +38,7 @@ pub struct JoinRequest {
     pub quote_info: QuoteInfo,
     /// A sealed recovery key and the name of its location.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sealing_recovery_data: Option<(SealedRecoveryKey, String)>,
+    pub sealing_recovery_data: Option<SealingData>,
     /// The seqno of the joiner's snapshot, 0 without one; the key must be there, its value may be null.
     #[serde(deserialize_with = "present")]
     pub startup_seqno: Option<SeqNo>,

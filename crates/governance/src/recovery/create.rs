@@ -1,7 +1,9 @@
 //! The transaction that creates a service from the public ledger of another (node specification, section 11.1).
 
 use crate::{
+    decision,
     genesis::{self, OwnPlatform},
+    sealing::{self, SealingData},
     tables::{
         self,
         node::{NodeInfo, NodeStatus},
@@ -30,6 +32,8 @@ pub struct RecoveredService {
     pub node_endorsed_cert: String,
     /// What the platform of the node says of itself: nodes like it may join.
     pub join_policy: OwnPlatform,
+    /// The recovering node's sealed recovery key, if it has one.
+    pub sealing: Option<SealingData>,
 }
 
 /// The service cannot be recovered.
@@ -75,6 +79,7 @@ pub fn create_recovered_service(tx: &Tx, recovered: &RecoveredService) -> Result
         status: ServiceStatus::Recovering,
     })?;
 
+    decision::clear(tx)?;
     let nodes = tx.rw(&tables::NODES);
     for (id, mut info) in nodes.entries()? {
         if info.status != NodeStatus::Retired {
@@ -85,6 +90,9 @@ pub fn create_recovered_service(tx: &Tx, recovered: &RecoveredService) -> Result
     let own = NodeInfo { status: NodeStatus::Trusted, ledger_secret_seqno: None, ..recovered.node.clone() };
     nodes.put(&recovered.node_id, &own)?;
     tx.rw(&tables::NODE_ENDORSED_CERTIFICATES).put(&recovered.node_id, &recovered.node_endorsed_cert)?;
+    if let Some(sealing) = &recovered.sealing {
+        sealing::record(tx, &recovered.node_id, sealing)?;
+    }
     genesis::trust_own_platform(tx, &recovered.join_policy, genesis::StoredFeeds::KeepLower)?;
     Ok(())
 }

@@ -68,7 +68,7 @@ pub fn secrets_for_node(
 }
 
 /// Writes restored secrets for every node that needs them.
-pub(super) fn publish(tx: &Tx, secrets: &LedgerSecrets) -> Result<(), ServiceError> {
+pub(crate) fn publish(tx: &Tx, secrets: &LedgerSecrets) -> Result<(), ServiceError> {
     let mut for_nodes = EncryptedSecrets::new();
     for (id, info) in tx.ro(&tables::NODES).entries()? {
         if !service::needs_secrets(tx, &id, &info)? {

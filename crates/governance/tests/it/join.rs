@@ -52,14 +52,14 @@ impl NodeMembership for Node {
 const NOW_MS: u64 = 1_800_000_000_000;
 
 /// A node that wants to join.
-struct Joiner {
+pub(crate) struct Joiner {
     key: EcKeyPair,
     certificate: Certificate,
     body: Value,
 }
 
 impl Joiner {
-    fn at(address: &str) -> Joiner {
+    pub(crate) fn at(address: &str) -> Joiner {
         let key = EcKeyPair::generate(Curve::P384).unwrap();
         let name = Name::parse("CN=CCF Node").unwrap();
         let validity = Validity::from_days(parse_valid_from("2026-05-01T00:00:00Z").unwrap(), 3).unwrap();
@@ -85,11 +85,11 @@ impl Joiner {
         Joiner { key, certificate, body }
     }
 
-    fn id(&self) -> NodeId {
+    pub(crate) fn id(&self) -> NodeId {
         self.key.public_key().node_id()
     }
 
-    fn with(mut self, pointer: &str, value: Value) -> Joiner {
+    pub(crate) fn with(mut self, pointer: &str, value: Value) -> Joiner {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         self.body.pointer_mut(parent).unwrap()[key] = value;
         self
@@ -124,7 +124,7 @@ impl Joiner {
         Ok(decision)
     }
 
-    fn join(&self, service: &Service) -> Box<JoinResponse> {
+    pub(crate) fn join(&self, service: &Service) -> Box<JoinResponse> {
         match self.decide(service, true).unwrap() {
             JoinDecision::Answer(answer) => answer,
             JoinDecision::AskPrimary => panic!("asked the primary"),
@@ -132,7 +132,7 @@ impl Joiner {
     }
 
     /// Status, code and message of the refusal.
-    fn refusal(&self, service: &Service) -> (u16, String, String) {
+    pub(crate) fn refusal(&self, service: &Service) -> (u16, String, String) {
         let before = service.last_seqno();
         let error = self.decide(service, true).unwrap_err();
         assert_eq!(service.last_seqno(), before, "a refusal writes nothing");

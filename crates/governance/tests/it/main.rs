@@ -10,4 +10,5 @@ mod lifecycle;
 mod proposals;
 mod reads;
 mod recovery;
+mod sealing;
 mod service;

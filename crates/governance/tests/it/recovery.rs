@@ -240,6 +240,7 @@ impl Recovering {
                 ..old
             },
             node_endorsed_cert: endorsed,
+            sealing: None,
             join_policy: OwnPlatform::Virtual { measurement: "m".to_owned(), host_data: "ab".to_owned() },
         };
         store.set_primary(view);
@@ -382,6 +383,7 @@ fn ledgers_that_cannot_be_recovered_say_why() {
         node_id,
         node,
         node_endorsed_cert: String::new(),
+        sealing: None,
         join_policy: OwnPlatform::Virtual { measurement: String::new(), host_data: String::new() },
     };
     let attempt = |tx: &Tx| create_recovered_service(tx, &recovered);

@@ -1,5 +1,6 @@
 //! A service in memory: one node without network, disk or clock.
 
+use ccf_attestation::DerivedKeys;
 use ccf_crypto::{
     cert::{CertificateKind, Issuer, Name, SigningRequest, Validity, parse_valid_from, self_signed},
     cose::{MemberRequest, MessageType},
@@ -14,6 +15,7 @@ use ccf_governance::{
     Governance, NodeGovernance, NodePhase, constitution_texts,
     genesis::{Genesis, InitialConfiguration, NewMember, OwnPlatform, create_service},
     recovery::SecretLinks,
+    sealing::{SealedSecret, UnsealError},
     tables::{
         self,
         base64::Base64,
@@ -23,7 +25,10 @@ use ccf_governance::{
 };
 use ccf_js::{Console, GovernanceScripts};
 use ccf_kv::{Store, Tx, Written};
-use ccf_ledger::{merkle::MerkleTree, secrets::LedgerSecret};
+use ccf_ledger::{
+    merkle::MerkleTree,
+    secrets::{LedgerSecret, LedgerSecrets},
+};
 use ccf_types::{Digest, MemberId, NodeId, SeqNo, TxId, View};
 use serde_json::{Value, json};
 use std::{
@@ -79,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) service_key: Arc<EcKeyPair>,
     pub(crate) phase: Mutex<NodePhase>,
     pub(crate) links: Mutex<SecretLinks>,
+    /// What the node may unseal, and with what.
+    pub(crate) sealed: Mutex<Option<(SealedSecret, Box<dyn DerivedKeys>)>>,
     pub(crate) startup_seqno: Mutex<SeqNo>,
     pub(crate) node_id: NodeId,
 }
@@ -99,6 +106,7 @@ impl Node {
             service_key: Arc::new(service_key),
             phase: Mutex::new(NodePhase::PartOfNetwork),
             links: Mutex::default(),
+            sealed: Mutex::default(),
             startup_seqno: Mutex::new(SeqNo::NONE),
             node_id,
         })
@@ -161,6 +169,10 @@ impl NodeGovernance for Node {
     }
     fn secret_links(&self) -> SecretLinks {
         self.links.lock().unwrap().clone()
+    }
+    fn unsealed_secrets(&self) -> Option<Result<LedgerSecrets, UnsealError>> {
+        let sealed = self.sealed.lock().unwrap();
+        sealed.as_ref().map(|(secret, platform)| secret.restore(&**platform, &self.secret_links()))
     }
 }
 
@@ -278,6 +290,7 @@ impl Service {
             node_id: node_id.clone(),
             node,
             node_endorsed_cert: node_cert,
+            sealing: None,
             join_policy: OwnPlatform::Virtual {
                 measurement: "m v1".to_owned(),
                 host_data: "00ff".to_owned(),

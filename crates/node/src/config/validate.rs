@@ -138,7 +138,7 @@ fn mend(document: &mut Value, mut path: Vec<Key>, message: &str) -> Option<Strin
 }
 
 /// Keys whose values are objects of ours.
-const SECTIONS: [&str; 23] = [
+const SECTIONS: [&str; 26] = [
     "network",
     "node_to_node_interface",
     "rpc_interfaces",
@@ -162,6 +162,9 @@ const SECTIONS: [&str; 23] = [
     "memory",
     "output_files",
     "files_cleanup",
+    "sealing_recovery",
+    "location",
+    "recovery_decision_protocol",
 ];
 
 /// The parser would take a list for a section, its elements for the members in order. Tells of each and puts something
@@ -170,7 +173,7 @@ fn lists_for_sections(value: &mut Value, path: &mut Vec<Key>, found: &mut dyn Fn
     // No section lies deeper.
     const DEPTH_MAX: usize = 5;
     let is_section = |path: &[Key]| match path {
-        [.., Key::Name(list), Key::Index(_)] => list == "members",
+        [.., Key::Name(list), Key::Index(_)] => list == "members" || list == "expected_locations",
         [.., Key::Name(parent), Key::Name(_)] if parent == "rpc_interfaces" => true,
         [.., Key::Name(name)] => SECTIONS.contains(&name.as_str()),
         _ => false,
@@ -182,7 +185,13 @@ fn lists_for_sections(value: &mut Value, path: &mut Vec<Key>, found: &mut dyn Fn
                 good_value(name).unwrap_or_else(|| json!({}))
             }
             Some(Key::Name(_)) => json!({"bind_address": ""}),
-            _ => json!({"certificate_file": ""}),
+            _ => {
+                let list = path.iter().rev().find_map(|key| match key {
+                    Key::Name(name) => Some(name.as_str()),
+                    Key::Index(_) => None,
+                });
+                list.and_then(good_value).and_then(|list| list.get(0).cloned()).unwrap_or_default()
+            }
         };
     }
     if path.len() > DEPTH_MAX {
@@ -217,6 +226,14 @@ fn good_value(key: &str) -> Option<Value> {
         "endorsement" => json!({"authority": "Node"}),
         "cose_signatures" => json!({"issuer": "", "subject": ""}),
         "authority" => json!("Node"),
+        "location" => json!({"name": "-", "address": "-:0"}),
+        "expected_locations" => json!([{"name": "-", "address": "-:0"}]),
+        "name" => json!("-"),
+        "address" => json!("-:0"),
+        "sealing_recovery" => json!({"location": {"name": "-", "address": "-:0"}}),
+        "recovery_decision_protocol" => {
+            json!({"expected_locations": [{"name": "-", "address": "-:0"}]})
+        }
         "members" => json!([{"certificate_file": ""}]),
         "read_only_directories"
         | "constitution_files"
@@ -265,6 +282,9 @@ fn check(config: &Config, at: &mut dyn FnMut(&str, &str)) {
             "files_cleanup",
             "files_cleanup.max_committed_ledger_chunks requires at least one ledger.read_only_directories entry",
         );
+    }
+    if let Some(section) = &config.sealing_recovery {
+        super::sealing::check(section, at);
     }
     if config.command.kind == CommandKind::Start {
         match &config.command.start {

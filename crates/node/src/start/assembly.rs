@@ -29,6 +29,7 @@ use crate::{
         status::{ReplicationStatus, Term},
     },
     request_handler::Requests,
+    sealing::Sealing,
     service_hooks::{self, Hooked, KnownService},
     snapshots::{SnapshotHost, SnapshotSettings, Snapshots, StartupSnapshot},
 };
@@ -93,6 +94,7 @@ pub(crate) struct Assembly<'a> {
     private_recovery: Arc<OnceLock<Arc<PrivateRecovery>>>,
     host: Arc<GovernanceHost>,
     forwarder: Arc<Forwarder>,
+    pub(super) sealing: Option<Arc<Sealing>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     snapshots: Arc<OnceLock<Arc<Snapshots>>>,
     failed: mpsc::UnboundedSender<String>,
@@ -177,6 +179,7 @@ impl<'a> Assembly<'a> {
         let snapshots = Arc::new(OnceLock::new());
         let links = Arc::new(Mutex::new(SecretLinks::default()));
         let private_recovery = Arc::new(OnceLock::new());
+        let sealing = config.sealing_recovery.as_ref().map(Sealing::new).transpose()?.map(Arc::new);
         let host = Arc::new(GovernanceHost {
             facts: Arc::clone(&facts),
             node: Arc::clone(&node),
@@ -184,6 +187,7 @@ impl<'a> Assembly<'a> {
             secrets: Arc::clone(&secrets),
             links: Arc::clone(&links),
             snapshots: Arc::clone(&snapshots),
+            sealing: sealing.clone(),
             pending_node_timeout_ms: millis(&config.pending_node_timeout),
         });
         let app_name = application.name;
@@ -261,6 +265,7 @@ impl<'a> Assembly<'a> {
             private_recovery,
             host,
             forwarder,
+            sealing,
             retired,
             snapshots,
             failed,

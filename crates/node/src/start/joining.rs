@@ -92,7 +92,7 @@ fn request(assembly: &Assembly<'_>, startup_seqno: SeqNo) -> JoinRequest {
         },
         public_encryption_key: row.encryption_pub_key.clone(),
         quote_info: row.quote_info.clone(),
-        sealing_recovery_data: None,
+        sealing_recovery_data: assembly.sealing.as_ref().map(|sealing| sealing.data()),
         startup_seqno: Some(startup_seqno),
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn start(
             measurement: ccf_attestation::VIRTUAL_MEASUREMENT.to_owned(),
             host_data: platform::executable_digest()?.to_string(),
         },
+        sealing: assembly.sealing.as_ref().map(|sealing| sealing.data()),
     };
     let threshold = genesis::recovery_threshold(genesis.configuration.recovery_threshold, &genesis.members)?;
     tracing::info!(

@@ -76,6 +76,11 @@ pub(super) fn start(
 
     let recovered = replay_public(config, &mut assembly, snapshot.as_ref())?;
     let last = recovered.last;
+    if let Some(sealing) = &assembly.sealing
+        && !sealing.find_predecessor(&assembly.store.begin())?
+    {
+        return Err(StartError::NoSealedData { name: sealing.location().to_owned(), seqno: last.seqno });
+    }
     if let Some(stored) = assembly.store.begin().ro(&tables::SERVICE_INFO).get()?
         && Certificate::from_pem(&stored.cert).is_ok_and(|stored| stored.spki_der() != previous.spki_der())
     {
@@ -103,6 +108,7 @@ pub(super) fn start(
             measurement: ccf_attestation::VIRTUAL_MEASUREMENT.to_owned(),
             host_data: platform::executable_digest()?.to_string(),
         },
+        sealing: assembly.sealing.as_ref().map(|sealing| sealing.data()),
     };
     let known = KnownService {
         key: Arc::new(service.key),
