@@ -7,9 +7,9 @@ use ccf_types::NodeId;
 use std::sync::Arc;
 
 /// Makes the endpoints of `/app`; an error stops the start with its text.
-type MakeEndpoints = Box<dyn FnOnce(&ApplicationContext<'_>) -> Result<Registry, String>>;
+type MakeEndpoints = Box<dyn Fn(&ApplicationContext<'_>) -> Result<Registry, String>>;
 
-/// An application, made once per node when it starts.
+/// An application, made once per node when it starts; again when a node gives up a recovery and joins another.
 pub struct Application {
     pub(crate) name: &'static str,
     pub(crate) endpoints: MakeEndpoints,
@@ -30,7 +30,7 @@ impl Application {
     #[must_use]
     pub fn native(
         name: &'static str,
-        endpoints: impl FnOnce(&ApplicationContext<'_>) -> Result<Registry, String> + 'static,
+        endpoints: impl Fn(&ApplicationContext<'_>) -> Result<Registry, String> + 'static,
     ) -> Application {
         Application { name, endpoints: Box::new(endpoints) }
     }

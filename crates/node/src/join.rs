@@ -3,9 +3,9 @@
 //! One function, [`join`]: everything it learns comes back in [`Joined`]; it writes no file and changes nothing in the
 //! node. Dropping its future stops it.
 
-mod client;
+pub(crate) mod client;
 
-use self::client::{Client, Failure};
+use self::client::{Client, Failure, Trust};
 use ccf_crypto::{
     cert::Certificate,
     key::{EcKeyPair, KeyError},
@@ -16,6 +16,7 @@ use ccf_governance::{
 };
 use ccf_ledger::secrets::{DuplicateSecret, LedgerSecrets};
 use ccf_types::SeqNo;
+use hyper::Method;
 use std::{future::Future, pin::Pin, time::Duration};
 
 /// What a node needs to ask a service to let it join.
@@ -117,7 +118,7 @@ pub async fn join(
     let own = Certificate::from_pem(&parameters.certificate).and_then(|own| Ok(own.public_key()?.clone()));
     let own = own.map_err(|error| JoinError::Unusable(error.to_string()))?;
     let client = Client::new(
-        &parameters.service_certificate,
+        &Trust::Service(&parameters.service_certificate),
         &parameters.certificate,
         &parameters.private_key,
         parameters.http2,
@@ -125,7 +126,7 @@ pub async fn join(
     .map_err(JoinError::Unusable)?;
     loop {
         let body = serde_json::to_vec(&request).map_err(|error| JoinError::Unusable(error.to_string()))?;
-        match client.post_join(&target, body).await {
+        match client.send(Method::POST, &target, "/node/join", body).await {
             Ok(answer) => match reaction(&answer, &target, follow_redirect, snapshots.is_some()) {
                 Reaction::Joined(response) => {
                     let startup_seqno = request.startup_seqno.unwrap_or(SeqNo::NONE);

@@ -29,6 +29,7 @@ pub mod output_files;
 pub mod peers;
 pub mod platform;
 mod private_recovery;
+mod recovery_decision;
 mod redirections;
 pub mod refusals;
 pub mod replay;

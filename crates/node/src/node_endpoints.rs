@@ -8,6 +8,7 @@ mod consensus;
 mod files;
 pub(crate) mod membership;
 mod network;
+pub(crate) mod recovery_decision;
 mod redirect;
 mod schemas;
 mod status;

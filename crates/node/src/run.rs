@@ -3,13 +3,14 @@
 use crate::{
     application::Application,
     command_line::{CommandLine, exit},
-    config::{Config, ConfigError},
-    logging::{self, LogLevel},
+    config::{CommandKind, Config, ConfigError},
+    logging,
     node_endpoints::CCF_VERSION,
     output_files::{self, FileProblem},
     platform::Platform,
-    start::{self, RunningService, StartError},
+    start::{self, End, RunningService, StartError},
 };
+use ccf_governance::decision::JoinInstead;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -74,18 +75,33 @@ fn run_with(args: impl Iterator<Item = String>, application: Application) -> Res
         );
         return Err(Exit { code: exit::FAILED });
     }
-    let prepared = start::prepare(&config).map_err(|error| refuse(&error))?;
+    let mut prepared = start::prepare(&config).map_err(|error| refuse(&error))?;
     write_pid(&config)?;
     logging::set_level(command_line.log_level);
-    serve(&config, prepared, application, command_line.log_level)
+    let mut config = config;
+    while let Some(instead) = serve(&config, prepared, &application)? {
+        config = as_joiner(config, &instead)?;
+        prepared = start::prepare(&config).map_err(|error| refuse(&error))?;
+    }
+    Ok(())
 }
 
+/// The configuration of a node that gives up its own recovery and joins another one's service.
+fn as_joiner(mut config: Config, instead: &JoinInstead) -> Result<Config, Exit> {
+    let file = &config.command.service_certificate_file;
+    output_files::write(file, &instead.service_certificate).map_err(|error| refuse(&error.into()))?;
+    config.command.kind = CommandKind::Join;
+    let join = config.command.join.get_or_insert_default();
+    join.target_rpc_address.clone_from(&instead.target);
+    Ok(config)
+}
+
+/// Runs a node until it stops; the answer says whether it is to start again, as a joiner.
 fn serve(
     config: &Config,
     prepared: start::Prepared,
-    application: Application,
-    _: LogLevel,
-) -> Result<(), Exit> {
+    application: &Application,
+) -> Result<Option<JoinInstead>, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -107,7 +123,7 @@ fn serve(
                 // A node that still waits to be trusted has nothing to lose.
                 tracing::info!("{signal}: Shutting down enclave gracefully...");
                 farewell();
-                return Ok(());
+                return Ok(None);
             }
         };
         let mut service = started.map_err(|error| refuse(&error))?;
@@ -131,14 +147,21 @@ fn serve(
                     tracing::info!("SIGINT: Shutting down enclave gracefully...");
                     break;
                 }
-                failure = service.failure() => {
-                    tracing::error!("{failure}. Exiting.");
-                    return Err(Exit { code: exit::FAILED });
-                }
+                end = service.end() => match end {
+                    End::Failure(failure) => {
+                        tracing::error!("{failure}. Exiting.");
+                        return Err(Exit { code: exit::FAILED });
+                    }
+                    End::Join(instead) => {
+                        tracing::info!("Restarting to join the service of {}", instead.target);
+                        service.stop();
+                        return Ok(Some(instead));
+                    }
+                },
             }
         }
         stop(service);
-        Ok(())
+        Ok(None)
     })
 }
 

@@ -2,12 +2,13 @@
 //! configuration names.
 
 mod assembly;
+mod deciding;
 mod joining;
 mod new_service;
 mod recovering;
 mod running;
 
-pub(crate) use running::RunningService;
+pub(crate) use running::{End, RunningService};
 
 use joining::PreparedJoin;
 use new_service::PreparedStart;
@@ -269,7 +270,7 @@ fn read_json(path: &Path) -> Result<Option<serde_json::Value>, StartError> {
 pub(crate) async fn start(
     config: &Config,
     prepared: Prepared,
-    application: Application,
+    application: &Application,
 ) -> Result<RunningService, StartError> {
     match prepared {
         Prepared::Start(prepared) => new_service::start(config, *prepared, application),

@@ -13,6 +13,9 @@ mod history;
 mod linearizability;
 mod links;
 mod member_node;
+#[path = "../e2e/messages.rs"]
+#[allow(dead_code, reason = "the other test program uses the rest")]
+mod messages;
 mod network;
 mod random;
 mod registers;
@@ -21,6 +24,7 @@ mod replacement;
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod running;
 mod sandbox;
+mod sealing;
 mod service;
 #[path = "../e2e/shell.rs"]
 #[allow(dead_code, reason = "the other test program uses the rest")]

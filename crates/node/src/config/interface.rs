@@ -20,6 +20,14 @@ pub struct Network {
     pub rpc_interfaces: BTreeMap<String, RpcInterface>,
 }
 
+impl Network {
+    /// Whether the first interface by name speaks HTTP/2: then this node takes other nodes to do so too.
+    #[must_use]
+    pub fn first_is_http2(&self) -> bool {
+        self.rpc_interfaces.values().next().is_some_and(|first| first.app_protocol() == "HTTP2")
+    }
+}
+
 /// The listening socket for other nodes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NodeToNodeInterface {

@@ -1,5 +1,5 @@
-//! One HTTPS request to a node of the service: the server's certificate must chain to the service certificate, whatever
-//! its names and dates say.
+//! One HTTPS request to another node. Of a service: the server's certificate must chain to the service certificate, whatever
+//! its names and dates say. Or of none that is known yet: then any certificate is good.
 
 use crate::http::tls_provider;
 use bytes::Bytes;
@@ -26,22 +26,30 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// Bytes of an answer's body that are shown in the log.
 const SHOWN_BYTES_MAX: usize = 4096;
 
-/// Asks nodes of one service.
-pub(super) struct Client {
+/// Asks nodes.
+pub(crate) struct Client {
     tls: TlsConnector,
     http2: bool,
 }
 
+/// Which nodes are asked.
+pub(crate) enum Trust<'a> {
+    /// Those of the service with this certificate, PEM.
+    Service(&'a str),
+    /// Whoever listens at the address.
+    Anybody,
+}
+
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     pub(super) location: Option<String>,
     pub(super) body: Bytes,
 }
 
 /// There is no answer.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// The other side is not a node of the service, or does not accept this one.
     Handshake(String),
     /// Nobody answers; that may pass.
@@ -49,15 +57,19 @@ pub(super) enum Failure {
 }
 
 impl Client {
-    /// A client that shows this certificate and trusts nodes of the service with that one.
-    pub(super) fn new(
-        service_certificate: &str,
+    /// A client that shows this certificate and trusts those nodes.
+    pub(crate) fn new(
+        trust: &Trust<'_>,
         certificate: &str,
         private_key: &str,
         http2: bool,
     ) -> Result<Client, String> {
-        let service = Certificate::from_pem(service_certificate)
-            .map_err(|error| format!("the service certificate: {error}"))?;
+        let service = match trust {
+            Trust::Anybody => None,
+            Trust::Service(pem) => Some(
+                Certificate::from_pem(pem).map_err(|error| format!("the service certificate: {error}"))?,
+            ),
+        };
         let text = |error: &dyn Display| format!("this node's certificate and key: {error}");
         let own = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| text(&e))?;
         let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).map_err(|e| text(&e))?;
@@ -74,20 +86,32 @@ impl Client {
         Ok(Client { tls: TlsConnector::from(Arc::new(config)), http2 })
     }
 
-    /// Sends a join request to `target`, `host:port`.
-    pub(super) async fn post_join(&self, target: &str, body: Vec<u8>) -> Result<Answer, Failure> {
-        match tokio::time::timeout(REQUEST_TIME_MAX, self.exchange(target, body)).await {
+    /// Sends JSON to a path of `target`, `host:port`.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Answer, Failure> {
+        match tokio::time::timeout(REQUEST_TIME_MAX, self.exchange(method, target, path, body)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::Connection(format!("no answer within {} s", REQUEST_TIME_MAX.as_secs()))),
         }
     }
 
-    async fn exchange(&self, target: &str, body: Vec<u8>) -> Result<Answer, Failure> {
+    async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Answer, Failure> {
         let connection = |error: &dyn Display| Failure::Connection(error.to_string());
         let stream = self.connect(target).await?;
         let request = Request::builder()
-            .method(Method::POST)
-            .uri(if self.http2 { format!("https://{target}/node/join") } else { "/node/join".to_owned() })
+            .method(method)
+            .uri(if self.http2 { format!("https://{target}{path}") } else { path.to_owned() })
             .header(header::CONTENT_TYPE, "application/json");
         let request = if self.http2 { request } else { request.header(header::HOST, target) };
         let request = request.body(Full::new(Bytes::from(body))).map_err(|e| connection(&e))?;
@@ -161,7 +185,7 @@ impl Answer {
     }
 
     /// Status, reason and body for the log.
-    pub(super) fn summary(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let reason = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let reason = reason.unwrap_or_default();
         // A body with status 200 may hold secrets.
@@ -186,10 +210,10 @@ impl Answer {
     }
 }
 
-/// Accepts every node of a service.
+/// Accepts every node of a service, or everybody.
 #[derive(Debug)]
 struct NodeOfService {
-    service: Certificate,
+    service: Option<Certificate>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -202,11 +226,12 @@ impl ServerCertVerifier for NodeOfService {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        let Some(service) = &self.service else { return Ok(ServerCertVerified::assertion()) };
         let read =
             |der: &CertificateDer<'_>| Certificate::from_der(der).map_err(|_| CertificateError::BadEncoding);
         let target = read(end_entity)?;
         let intermediates = intermediates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        verify_chain(&target, &intermediates, std::slice::from_ref(&self.service), None)
+        verify_chain(&target, &intermediates, std::slice::from_ref(service), None)
             .map_err(|_| CertificateError::UnknownIssuer)?;
         Ok(ServerCertVerified::assertion())
     }

@@ -121,7 +121,7 @@ fn now_ms(context: &EndpointContext<'_>) -> u64 {
 }
 
 /// A node of the network, by the key of its certificate.
-struct NodeCert;
+pub(super) struct NodeCert;
 
 impl AuthnPolicy for NodeCert {
     fn name(&self) -> &str {

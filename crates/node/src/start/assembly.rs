@@ -21,6 +21,7 @@ use crate::{
     peers::{PeerNetwork, PeerSettings},
     platform,
     private_recovery::PrivateRecovery,
+    recovery_decision::DecisionSlot,
     redirections::Redirections,
     replication::{
         Beginning, DiskProgress, Inbox, LogParts, Moment, NodeSigner, Replicator, ReplicatorParts,
@@ -92,11 +93,13 @@ pub(crate) struct Assembly<'a> {
     endorsed_certificate: Arc<RwLock<String>>,
     pub(super) links: Arc<Mutex<SecretLinks>>,
     private_recovery: Arc<OnceLock<Arc<PrivateRecovery>>>,
-    host: Arc<GovernanceHost>,
+    pub(super) host: Arc<GovernanceHost>,
     forwarder: Arc<Forwarder>,
     pub(super) sealing: Option<Arc<Sealing>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     snapshots: Arc<OnceLock<Arc<Snapshots>>>,
+    /// Where the endpoints look for a recovery decision.
+    pub(super) decision: DecisionSlot,
     failed: mpsc::UnboundedSender<String>,
     failures: mpsc::UnboundedReceiver<String>,
 }
@@ -108,7 +111,7 @@ impl<'a> Assembly<'a> {
     /// [`StartError`].
     pub(super) fn new(
         config: &'a Config,
-        application: Application,
+        application: &Application,
         node_data: Option<serde_json::Value>,
     ) -> Result<Assembly<'a>, StartError> {
         let started_at = OffsetDateTime::now_utc();
@@ -216,6 +219,9 @@ impl<'a> Assembly<'a> {
             node_endpoints::registry(&facts, &node, &directories).map_err(|e| internal(e.to_string()))?;
         node_endpoints::membership::install(&mut node_api, &membership)
             .map_err(|e| internal(e.to_string()))?;
+        let decision = DecisionSlot::default();
+        node_endpoints::recovery_decision::install(&mut node_api, &decision)
+            .map_err(|e| internal(e.to_string()))?;
         let dispatcher = Dispatcher::new(store.clone(), Arc::clone(&node) as _, app, gov, node_api);
         let rules = bound.take_rules();
         let requests =
@@ -268,6 +274,7 @@ impl<'a> Assembly<'a> {
             sealing,
             retired,
             snapshots,
+            decision,
             failed,
             failures,
         })
@@ -416,6 +423,8 @@ impl<'a> Assembly<'a> {
             _housekeeping: Housekeeping::start(Arc::clone(&self.node), millis(&config.pending_node_timeout))?,
             chores_begin: Some(chores_begin),
             replication: None,
+            decision: None,
+            instead: None,
             failed: self.failed,
             failures: self.failures,
         };

@@ -35,7 +35,7 @@ pub(crate) struct PreparedJoin {
 pub(super) async fn start(
     config: &Config,
     prepared: PreparedJoin,
-    application: Application,
+    application: &Application,
 ) -> Result<RunningService, StartError> {
     let assembly = Assembly::new(config, application, prepared.node_data)?;
     let snapshot = choose_snapshot(config, &prepared.service_certificate)?;
@@ -50,12 +50,7 @@ pub(super) async fn start(
         service_certificate: prepared.service_certificate.clone(),
         certificate: assembly.facts.self_signed_certificate.read().clone(),
         private_key: assembly.node_key.to_pkcs8_pem().map_err(crate::identity::IdentityError::from)?,
-        http2: config
-            .network
-            .rpc_interfaces
-            .values()
-            .next()
-            .is_some_and(|first| first.app_protocol() == "HTTP2"),
+        http2: config.network.first_is_http2(),
         request: request(&assembly, startup_seqno),
         retry_timeout: settings.retry_timeout.duration(),
         follow_redirect: settings.follow_redirect,

@@ -26,7 +26,7 @@ pub(crate) struct PreparedStart {
 pub(super) fn start(
     config: &Config,
     prepared: PreparedStart,
-    application: Application,
+    application: &Application,
 ) -> Result<RunningService, StartError> {
     let assembly = Assembly::new(config, application, prepared.node_data)?;
     let service = ServiceIdentity::create(config, assembly.started_at)?;

@@ -1,7 +1,7 @@
 //! A service from the ledger of another: the public half of a recovery (node specification, section 11.1; ledger
 //! specification, section 16.1).
 
-use super::{StartError, assembly::Assembly, read_json, running::RunningService};
+use super::{StartError, assembly::Assembly, deciding, read_json, running::RunningService};
 use crate::{
     application::Application,
     config::Config,
@@ -60,7 +60,7 @@ pub(super) fn prepare(
 pub(super) fn start(
     config: &Config,
     prepared: PreparedRecovery,
-    application: Application,
+    application: &Application,
 ) -> Result<RunningService, StartError> {
     let mut assembly = Assembly::new(config, application, prepared.node_data.clone())?;
     tracing::info!("Creating new node - recover");
@@ -118,6 +118,7 @@ pub(super) fn start(
     };
     let history = ViewHistory::from_starts(view_history(&recovered.view_history, last));
     let (node, store, app_name) = (Arc::clone(&assembly.node), assembly.store.clone(), assembly.app_name);
+    let decision = deciding::prepare(config, &assembly, &known.certificate, last)?;
     let beginning = Beginning::Recovery { last, history };
     let (mut running, replicator) = assembly.begin(known, endorsed, recovered.tree, beginning, snapshot)?;
 
@@ -129,6 +130,9 @@ pub(super) fn start(
     }
     running.facts.enter(StartupState::PartOfPublicNetwork);
     running.replicate(replicator)?;
+    if let Some(decision) = decision {
+        decision.begin(&mut running)?;
+    }
 
     let service_file = &config.command.service_certificate_file;
     output_files::write(service_file, &genesis.service_cert)?;

@@ -9,6 +9,7 @@ use crate::{
     node_view::RunningNode,
     peers::{PeerEvents, PeerNetwork},
     private_recovery::PrivateRecovery,
+    recovery_decision::DecisionThread,
     replication::{
         DiskProgress, Inbox, PeerLinks, PeerMessage, ReplicationEvents, Replicator, disk::DiskEvents,
         status::ReplicationStatus,
@@ -18,6 +19,7 @@ use crate::{
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
 use ccf_endpoints::Role;
+use ccf_governance::decision::JoinInstead;
 use ccf_ledger::files::FileError;
 use ccf_types::{NodeId, TxId, View};
 use std::{
@@ -42,6 +44,8 @@ pub(crate) struct RunningService {
     pub(super) _housekeeping: Housekeeping,
     pub(super) chores_begin: Option<ChoresBegin>,
     pub(super) replication: Option<JoinHandle<()>>,
+    pub(super) decision: Option<DecisionThread>,
+    pub(super) instead: Option<mpsc::UnboundedReceiver<JoinInstead>>,
     pub(super) failed: mpsc::UnboundedSender<String>,
     pub(super) failures: mpsc::UnboundedReceiver<String>,
 }
@@ -73,16 +77,24 @@ impl RunningService {
         self.inbox.nominate_successor();
     }
 
-    /// Waits until something fails that the node cannot survive; answers its message.
-    pub(crate) async fn failure(&mut self) -> String {
-        match self.failures.recv().await {
-            Some(failure) => failure,
-            None => std::future::pending().await,
+    /// Waits until the node cannot go on as it is.
+    pub(crate) async fn end(&mut self) -> End {
+        let instead = async {
+            match &mut self.instead {
+                Some(instead) => instead.recv().await,
+                None => None,
+            }
+        };
+        tokio::select! {
+            Some(failure) = self.failures.recv() => End::Failure(failure),
+            Some(instead) = instead => End::Join(instead),
+            else => std::future::pending().await,
         }
     }
 
     /// Stops: no new requests, answers flushed, the rest of the ledger signed and written.
     pub(crate) fn stop(mut self) {
+        drop(self.decision.take());
         self.server.stop();
         self.inbox.stop();
         if let Some(replication) = self.replication.take() {
@@ -96,6 +108,14 @@ impl RunningService {
         }
         self.node.indexes.stop();
     }
+}
+
+/// Why a node cannot go on as it is.
+pub(crate) enum End {
+    /// Something failed that it cannot survive.
+    Failure(String),
+    /// Another node recovers the service: this one is to join that.
+    Join(JoinInstead),
 }
 
 /// Tells the replicator how far the disk is, and the main thread if it fails.
