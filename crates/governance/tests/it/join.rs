@@ -54,8 +54,8 @@ const NOW_MS: u64 = 1_800_000_000_000;
 /// A node that wants to join.
 pub(crate) struct Joiner {
     key: EcKeyPair,
-    certificate: Certificate,
-    body: Value,
+    pub(crate) certificate: Certificate,
+    pub(crate) body: Value,
 }
 
 impl Joiner {

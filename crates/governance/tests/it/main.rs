@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // tests fail by panicking
 #![allow(clippy::needless_pass_by_value)] // json! makes values
 
+mod decision;
 mod golden;
 mod hostile;
 mod join;

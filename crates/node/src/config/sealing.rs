@@ -80,3 +80,77 @@ pub(super) fn check(section: &SealingRecovery, at: &mut dyn FnMut(&str, &str)) {
         at(place, "must be more than zero");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use serde_json::{Value, json};
+
+    fn parse(section: &Value) -> Result<Config, String> {
+        let interface = json!({"bind_address": "127.0.0.1:0"});
+        let document = json!({
+            "network": {"node_to_node_interface": interface, "rpc_interfaces": {"main": interface}},
+            "command": {"type": "Join"},
+            "sealing_recovery": section,
+        });
+        Config::parse("c.json", &document.to_string()).map_err(|error| error.to_string())
+    }
+
+    fn place(name: &str) -> Value {
+        json!({"name": name, "address": "10.0.0.1:443"})
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_specification() {
+        assert!(parse(&Value::Null).unwrap().sealing_recovery.is_none());
+        let section = json!({"location": place("a"), "recovery_decision_protocol": {"expected_locations": [place("a")]}});
+        let section = parse(&section).unwrap().sealing_recovery.unwrap();
+        let protocol = section.recovery_decision_protocol.unwrap();
+        assert_eq!(protocol.message_retry_timeout.duration().as_millis(), 100);
+        assert_eq!(protocol.failover_timeout.duration().as_millis(), 2000);
+    }
+
+    #[test]
+    fn all_mistakes_are_named_with_their_places() {
+        let protocol = |all: Value| json!({"location": place("a"), "recovery_decision_protocol": all});
+        let cases = [
+            (json!({}), "<root>.sealing_recovery\n", "missing field `location`"),
+            (json!([]), "<root>.sealing_recovery\n", "expected an object"),
+            (json!({"location": {"name": 5, "address": "x:1"}}), "location.name", "invalid type"),
+            (
+                json!({"location": {"name": "", "address": "x:1"}}),
+                "location.name",
+                "must have 1 to 256 bytes",
+            ),
+            (json!({"location": {"name": "a", "address": "x"}}), "location.address", "host:port"),
+            (json!({"location": place("a"), "more": 1}), "<root>.sealing_recovery\n", "unknown field `more`"),
+            (protocol(json!({})), "recovery_decision_protocol\n", "missing field `expected_locations`"),
+            (protocol(json!({"expected_locations": []})), "expected_locations\n", "must contain the name"),
+            (
+                protocol(json!({"expected_locations": [place("b")]})),
+                "expected_locations\n",
+                "must contain the name",
+            ),
+            (
+                protocol(json!({"expected_locations": [place("a"), place("a")]})),
+                "expected_locations\n",
+                "of different names",
+            ),
+            (
+                protocol(json!({"expected_locations": [place("a"), {"name": "b", "address": ":1"}]})),
+                "expected_locations[1].address",
+                "host:port",
+            ),
+            (
+                protocol(json!({"expected_locations": [place("a")], "message_retry_timeout": "0s"})),
+                "message_retry_timeout",
+                "more than zero",
+            ),
+        ];
+        for (section, place, text) in cases {
+            let mistake = parse(&section).expect_err(text);
+            assert!(mistake.contains(place) && mistake.contains(text), "{section}: {mistake}");
+            assert!(!mistake.contains("error #2"), "{section}: {mistake}");
+        }
+    }
+}
