@@ -29,8 +29,9 @@ struct Exit {
 /// Runs a node with this application and returns the exit code of the process. Messages for people have been
 /// printed by then.
 #[must_use]
+#[allow(clippy::needless_pass_by_value, reason = "the application is the node's")]
 pub fn run(application: Application) -> i32 {
-    match run_with(std::env::args(), application) {
+    match run_with(std::env::args(), &application) {
         Ok(()) => exit::OK,
         Err(Exit { code }) => code,
     }
@@ -38,14 +39,15 @@ pub fn run(application: Application) -> i32 {
 
 /// As [`run`], with the arguments given; the first is the name of the program.
 #[must_use]
+#[allow(clippy::needless_pass_by_value, reason = "the application is the node's")]
 pub fn run_with_args(args: Vec<String>, application: Application) -> i32 {
-    match run_with(args.into_iter(), application) {
+    match run_with(args.into_iter(), &application) {
         Ok(()) => exit::OK,
         Err(Exit { code }) => code,
     }
 }
 
-fn run_with(args: impl Iterator<Item = String>, application: Application) -> Result<(), Exit> {
+fn run_with(args: impl Iterator<Item = String>, application: &Application) -> Result<(), Exit> {
     let args: Vec<String> = args.collect();
     let command_line = CommandLine::parse_from_args(args.clone()).map_err(|code| Exit { code })?;
     let platform_override = std::env::var("CCF_PLATFORM_OVERRIDE").ok();
@@ -79,7 +81,7 @@ fn run_with(args: impl Iterator<Item = String>, application: Application) -> Res
     write_pid(&config)?;
     logging::set_level(command_line.log_level);
     let mut config = config;
-    while let Some(instead) = serve(&config, prepared, &application)? {
+    while let Some(instead) = serve(&config, prepared, application)? {
         config = as_joiner(config, &instead)?;
         prepared = start::prepare(&config).map_err(|error| refuse(&error))?;
     }

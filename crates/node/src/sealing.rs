@@ -76,9 +76,11 @@ impl Sealing {
         let restored = self.predecessor.get()?.restore(&*self.platform, links);
         match &restored {
             Ok(secrets) => {
-                tracing::info!("Unsealed {} ledger secret(s) of the service before", secrets.iter().count())
+                tracing::info!("Unsealed {} ledger secret(s) of the service before", secrets.iter().count());
             }
-            Err(reason) => tracing::warn!("Failed to unseal ledger secret for private recovery: {reason}"),
+            Err(reason) => {
+                tracing::warn!("Failed to unseal ledger secret for private recovery: {reason}");
+            }
         }
         Some(restored)
     }

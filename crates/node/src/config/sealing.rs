@@ -58,7 +58,7 @@ pub(super) fn check(section: &SealingRecovery, at: &mut dyn FnMut(&str, &str)) {
             at(&format!("{place}.name"), &format!("must have 1 to {LOCATION_NAME_BYTES_MAX} bytes"));
         }
         let port = location.address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-        if !port.is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+        if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
             at(&format!("{place}.address"), "must be of the form host:port");
         }
     };
