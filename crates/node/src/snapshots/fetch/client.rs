@@ -1,7 +1,7 @@
 //! GET requests to nodes of a service, over connections that are kept. Certificate and host name are checked.
 
 use super::answer::{Answer, Place};
-use crate::http::tls_provider;
+use crate::outgoing::{server_name, tls_client};
 use bytes::Bytes;
 use ccf_crypto::cert::Certificate;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -11,10 +11,7 @@ use hyper::{
     header,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName},
-};
+use rustls::{RootCertStore, pki_types::CertificateDer};
 use std::{fmt::Display, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -41,11 +38,8 @@ impl PeerClient {
     pub(super) fn new(service: &Certificate) -> Result<PeerClient, String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(service.der().to_vec())).map_err(|e| e.to_string())?;
-        let mut config = ClientConfig::builder_with_provider(tls_provider())
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|e| e.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config =
+            tls_client().map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
         Ok(PeerClient { tls: TlsConnector::from(Arc::new(config)), connection: None })
     }
@@ -94,9 +88,7 @@ impl PeerClient {
 
     async fn connect(&self, address: &str) -> Result<Connection, String> {
         let text = |error: &dyn Display| error.to_string();
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned()).map_err(|e| text(&e))?;
+        let name = server_name(address)?;
         let socket = TcpStream::connect(address).await.map_err(|e| text(&e))?;
         socket.set_nodelay(true).map_err(|e| text(&e))?;
         let stream = self.tls.connect(name, socket).await.map_err(|e| text(&e))?;
