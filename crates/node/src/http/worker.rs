@@ -2,6 +2,7 @@
 
 use super::{
     acceptor::Accepted,
+    attention::Attention,
     connection::{ConnectionError, Scratch},
     h2,
     handler::RequestHandler,
@@ -35,6 +36,7 @@ pub(crate) enum ToWorker {
 pub(crate) struct WorkerContext {
     pub(crate) index: usize,
     pub(crate) scratch: Rc<Scratch>,
+    pub(crate) attention: Attention,
     sessions: RefCell<BTreeMap<u64, Rc<SessionControl>>>,
     /// Told whenever a session ends.
     ended: tokio::sync::Notify,
@@ -75,6 +77,7 @@ async fn run<H: RequestHandler>(
     let context = Rc::new(WorkerContext {
         index,
         scratch: Rc::new(Scratch::new()),
+        attention: Attention::new(),
         sessions: RefCell::default(),
         ended: tokio::sync::Notify::new(),
         turned: tokio::sync::Notify::new(),
@@ -87,6 +90,8 @@ async fn run<H: RequestHandler>(
             told.turn_done();
         }
     });
+    let watched = context.clone();
+    tokio::task::spawn_local(async move { watched.attention.look_out().await });
     let idle_max = idle_timeout.map(|t| u32::try_from(t.as_secs()).unwrap_or(u32::MAX));
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
