@@ -18,7 +18,7 @@ use crate::options::JsRuntimeOptions;
 use ccf_endpoints::historical::HistoricalState;
 use ccf_endpoints::{EndpointContext, ErrorResponse, Mode, Response};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a request ended without an answer of the script.
 enum Failure {
@@ -76,7 +76,7 @@ impl AppVersion {
             ((result, metrics), (call.apply_writes.get(), call.claims_digest.get()))
         };
         let (result, metrics) = result;
-        let response = result.map_err(|failure| self.answer(failure, options))?;
+        let response = result.map_err(|failure| self.answer(failure, options, started.elapsed()))?;
         if metrics && self.console.is_enabled(Level::Info, Tag::Js) {
             let line = format!(
                 "JS execution complete: Method={}, Path={}, Status={}, ExecMilliseconds={}",
@@ -97,7 +97,7 @@ impl AppVersion {
         Ok(())
     }
 
-    fn answer(&self, failure: Failure, options: &JsRuntimeOptions) -> ErrorResponse {
+    fn answer(&self, failure: Failure, options: &JsRuntimeOptions, took: Duration) -> ErrorResponse {
         let (message, error) = match failure {
             Failure::Module(message) => return ErrorResponse::internal(message),
             Failure::NoMemory => return ErrorResponse::internal("No memory for a JavaScript interpreter."),
@@ -109,6 +109,11 @@ impl AppVersion {
             Failure::Thrown(error) | Failure::Result(BadResult::Thrown(error)) => {
                 let message =
                     if error.timed_out { TIMEOUT_MESSAGE } else { "Exception thrown while executing." };
+                if error.timed_out {
+                    let (took, most) = (took.as_millis(), options.application_limits().time.as_millis());
+                    let line = format!("JS execution has timed out after {took}ms (max is {most}ms)");
+                    self.console.line(Level::Info, Tag::App, &line);
+                }
                 (message.to_owned(), error)
             }
         };

@@ -29,8 +29,8 @@ impl ScriptError {
         let stack = exception.get("stack").ok().filter(Val::is_string).and_then(|s| s.to_text().ok());
         let message = exception.to_text();
         ScriptError {
-            message: message.map_or_else(|_| "Error".to_owned(), |m| classic_message(&m)),
-            stack: stack.map(|s| classic_stack(&s)),
+            message: message.unwrap_or_else(|_| "Error".to_owned()),
+            stack,
             timed_out,
         }
     }
@@ -60,48 +60,3 @@ impl std::error::Error for ScriptError {}
 
 /// What a script that ran out of time is answered.
 pub(crate) const TIMEOUT_MESSAGE: &str = "Operation took too long to complete.";
-
-/// Clients know the texts of QuickJS; QuickJS-ng words one of them differently (applications specification,
-/// section 5.1).
-fn classic_message(message: &str) -> String {
-    if message == "RangeError: Maximum call stack size exceeded" {
-        "InternalError: stack overflow".to_owned()
-    } else {
-        message.to_owned()
-    }
-}
-
-/// Drops the column of each frame: `(/m.js:4:13)` becomes `(/m.js:4)`.
-fn classic_stack(stack: &str) -> String {
-    let mut out = String::with_capacity(stack.len());
-    for line in stack.split_inclusive('\n') {
-        let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
-        let (text, close) = text.strip_suffix(')').map_or((text, ""), |text| (text, ")"));
-        let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-        let kept = match text.rsplit_once(':') {
-            Some((rest, column)) if digits(column) => match rest.rsplit_once(':') {
-                Some((_, row)) if digits(row) => rest,
-                _ => text,
-            },
-            _ => text,
-        };
-        out.push_str(kept);
-        out.push_str(close);
-        out.push_str(end);
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stacks_lose_their_columns() {
-        let ng = "    at f (/m.js:4:13)\n    at g (native)\n    at /x.js:2:1\n    at h (/a:b.js:7)\n";
-        assert_eq!(
-            classic_stack(ng),
-            "    at f (/m.js:4)\n    at g (native)\n    at /x.js:2\n    at h (/a:b.js:7)\n"
-        );
-    }
-}

@@ -5,6 +5,7 @@
 mod access;
 mod bundles;
 mod conversions;
+mod endless;
 mod endpoints;
 mod governance;
 mod kv;
