@@ -13684,7 +13684,6 @@ static JSValue js_bigint_to_string1(JSContext *ctx, JSValueConst val, int radix)
             /* '0' case */
             return js_new_string8_len(ctx, "0", 1);
         }
-        js_charge(ctx, (uint64_t)r->len * r->len * 4);
         is_binary_radix = ((radix & (radix - 1)) == 0);
         is_neg = js_bigint_sign(r);
         if (is_neg) {
@@ -13730,6 +13729,11 @@ static JSValue js_bigint_to_string1(JSContext *ctx, JSValueConst val, int radix)
                     }
                     break;
                 } else {
+                    if (js_poll_work(ctx, (uint64_t)len * 8)) {
+                        js_free(ctx, tmp);
+                        js_free(ctx, buf);
+                        return JS_EXCEPTION;
+                    }
                     v = js_mp_div1(r->tab, r->tab, len, radix_base, 0);
                     q = js_limb_to_a(q, v, radix, js_digits_per_limb_table[radix - 2]);
                 }

@@ -28,11 +28,7 @@ impl ScriptError {
         }
         let stack = exception.get("stack").ok().filter(Val::is_string).and_then(|s| s.to_text().ok());
         let message = exception.to_text();
-        ScriptError {
-            message: message.unwrap_or_else(|_| "Error".to_owned()),
-            stack,
-            timed_out,
-        }
+        ScriptError { message: message.unwrap_or_else(|_| "Error".to_owned()), stack, timed_out }
     }
 
     pub(super) fn unreadable(timed_out: bool) -> ScriptError {

@@ -12,7 +12,10 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("unshift", "Array.prototype.unshift.call({ length: 2 ** 53 - 3 }, 1)"),
     ("shift", "Array.prototype.shift.call({ length: 2 ** 53 - 1 })"),
     ("join", "new Array(2 ** 32 - 1).join('')"),
-    ("text", "String({ toString: Array.prototype.toString, join: Array.prototype.join, length: 2 ** 53 - 1 })"),
+    (
+        "text",
+        "String({ toString: Array.prototype.toString, join: Array.prototype.join, length: 2 ** 53 - 1 })",
+    ),
     ("flat", "new Array(2 ** 32 - 1).flat()"),
     ("flat-inner", "[new Array(2 ** 32 - 1)].flat(Infinity)"),
     ("concat", "[].concat(new Array(2 ** 32 - 1))"),
@@ -21,7 +24,10 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("last-index-of", "Array.prototype.lastIndexOf.call({ length: 2 ** 53 - 1 }, 1)"),
     ("includes", "Array.prototype.includes.call({ length: 2 ** 53 - 1 }, 1)"),
     ("every", "Array.prototype.every.call({ length: 2 ** 53 - 1 }, () => true)"),
-    ("fill", "Array.prototype.fill.call({ set length(x) {}, get length() { return 2 ** 53 - 1; } }, 0, 2 ** 40)"),
+    (
+        "fill",
+        "Array.prototype.fill.call({ set length(x) {}, get length() { return 2 ** 53 - 1; } }, 0, 2 ** 40)",
+    ),
     ("sort", "Array.prototype.sort.call({ length: 2 ** 32 - 1 })"),
     ("to-reversed", "Array.prototype.toReversed.call({ length: 2 ** 32 - 1 })"),
     ("from", "Array.from({ length: 2 ** 32 - 1 })"),
@@ -37,17 +43,28 @@ const SCRIPTS: &[(&str, &str)] = &[
     ("concatenate", "const s = 'a'.repeat(4e6); for (;;) (s + 'x').at(0)"),
     ("key", "const s = 'a'.repeat(4e6), o = {}; for (;;) o[s]"),
     ("repeat", "for (;;) 'a'.repeat(4e6)"),
-    ("big-product", "const x = 1n << 1000000n; for (;;) x * x"),
+    ("big-product", "const x = (1n << 500000n) - 1n; for (;;) x * x"),
     ("big-quotient", "const x = (1n << 1000000n) - 1n, y = (1n << 500000n) - 1n; for (;;) x / y"),
     ("big-text", "const x = (1n << 1000000n) - 1n; for (;;) `${x}`"),
     ("big-parse", "const t = '7'.repeat(300000); for (;;) BigInt(t)"),
     ("big-power", "for (;;) 3n ** 600000n"),
     ("json", "const a = Array(1000).fill(Array(1000).fill(1)); for (;;) JSON.stringify(a)"),
-    ("json-wide", "const a = []; for (let i = 0; i < 20; i++) a.push(Array(65536).fill(a[i - 1] ?? 1)); JSON.stringify(a[19])"),
+    (
+        "json-wide",
+        "const a = []; for (let i = 0; i < 20; i++) a.push(Array(65536).fill(a[i - 1] ?? 1)); JSON.stringify(a[19])",
+    ),
     ("regular-expression", "/(x+x+)+y/.test('x'.repeat(60))"),
     ("wait", "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)"),
     ("iterate", "new Set({ [Symbol.iterator]: () => ({ next: () => ({ value: 1 }) }) })"),
     ("typed", "const a = new Uint8Array(8e6); for (;;) a.sort()"),
+];
+
+/// How they may end.
+const ENDS: [&str; 4] = [
+    "InternalError: interrupted",
+    "InternalError: out of memory",
+    "RangeError: invalid array length",
+    "TypeError: cannot block in this thread",
 ];
 
 #[test]
@@ -57,21 +74,28 @@ fn the_time_limit_holds_in_the_engines_own_loops() {
         source += &format!("export function f{index}() {{ {script}; return {{ body: 'ended' }}; }}\n");
     }
     let mut endpoints: Vec<(String, String)> = vec![("/fine".into(), "fine".into())];
-    endpoints.extend(SCRIPTS.iter().enumerate().map(|(index, (name, _))| (format!("/{name}"), format!("f{index}"))));
-    let endpoints: Vec<(&str, &str, &str, Value)> =
-        endpoints.iter().map(|(path, function)| ("get", path.as_str(), function.as_str(), json!({}))).collect();
+    endpoints.extend(
+        SCRIPTS.iter().enumerate().map(|(index, (name, _))| (format!("/{name}"), format!("f{index}"))),
+    );
+    let endpoints: Vec<(&str, &str, &str, Value)> = endpoints
+        .iter()
+        .map(|(path, function)| ("get", path.as_str(), function.as_str(), json!({})))
+        .collect();
     let service = Service::with_app(&source, &endpoints);
     service.options(json!({
         "max_execution_time_ms": 100, "max_heap_bytes": 100_000_000, "return_exception_details": true,
     }));
+    let mut wrong = Vec::new();
     for (name, _) in SCRIPTS {
         let started = Instant::now();
         let response = service.get(&format!("/app/{name}"));
-        assert_eq!(response.status, 500, "{name}: {}", body(&response));
+        let took = started.elapsed();
         let details = body_json(&response)["error"]["details"][0]["message"].clone();
-        let ends = ["InternalError: interrupted", "InternalError: out of memory", "TypeError: cannot block in this thread"];
-        assert!(ends.iter().any(|end| details == *end), "{name}: {details}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{name}: {:?}", started.elapsed());
+        let ended = ENDS.iter().any(|end| details == *end);
+        if response.status != 500 || !ended || took > Duration::from_secs(5) {
+            wrong.push(format!("{name}: {} {details} after {took:?}", response.status));
+        }
         assert_eq!(body(&service.get("/app/fine")), "fine", "after {name}");
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -16,7 +16,7 @@ use std::{
     net::{SocketAddr, TcpListener, ToSocketAddrs},
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -219,10 +219,27 @@ impl Server {
             let _ = worker.send(ToWorker::Stop { grace });
         }
         self.workers.clear();
+        let until = Instant::now() + grace + STUCK_PATIENCE;
         for thread in self.threads.drain(..) {
-            join(thread);
+            join_until(thread, until);
         }
     }
+}
+
+/// How much longer than its grace a worker may take to end. What holds it up is an endpoint that does not return; the node
+/// must stop all the same (node specification, section 1.4).
+const STUCK_PATIENCE: Duration = Duration::from_secs(2);
+
+fn join_until(thread: JoinHandle<()>, until: Instant) {
+    while !thread.is_finished() {
+        if Instant::now() >= until {
+            let name = thread.thread().name().unwrap_or("a server thread");
+            tracing::error!("{name} is busy with a request that does not end: it is left behind");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    join(thread);
 }
 
 fn join(thread: JoinHandle<()>) {

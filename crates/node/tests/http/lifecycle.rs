@@ -111,6 +111,20 @@ fn stopping_does_not_wait_for_ever() {
 }
 
 #[test]
+fn stopping_leaves_a_worker_behind_that_is_stuck() {
+    let running = start(plain);
+    let mut stuck = tcp(running.address);
+    stuck.write_all(b"GET /stuck HTTP/1.1\r\n\r\n").unwrap();
+    until(|| running.echo.requests.load(std::sync::atomic::Ordering::SeqCst) == 1);
+    let start = Instant::now();
+    running.server.stop(Duration::from_millis(200));
+    assert!(
+        start.elapsed() < Duration::from_secs(8),
+        "a node ends within 10 s, whatever its application does"
+    );
+}
+
+#[test]
 fn an_address_in_use_is_reported() {
     let running = start(plain);
     let address = running.address.to_string();

@@ -50,6 +50,9 @@ impl RequestHandler for Echo {
             b"/close" => return Outcome::RespondAndClose(Response::with_body(200, "text/plain", text)),
             b"/drop" => return Outcome::Close,
             b"/panic" => panic!("asked to"),
+            b"/stuck" => loop {
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            },
             b"/wait" => {
                 let (go, wait) = tokio::sync::oneshot::channel();
                 self.waiting.lock().unwrap().push(go);
