@@ -63,6 +63,7 @@ impl Indexes {
     }
 
     fn run(&self, fetcher: &Fetcher) {
+        let mut waits_at = None;
         loop {
             let strategies = {
                 let mut state = self.state.lock();
@@ -79,12 +80,18 @@ impl Indexes {
                 }
                 state.strategies.clone()
             };
-            while self.advance(fetcher, &strategies) && !self.state.lock().stopped {}
+            while self.advance(fetcher, &strategies, &mut waits_at) && !self.state.lock().stopped {}
         }
     }
 
-    /// Shows the next batch to those that want it; whether there may be more.
-    fn advance(&self, fetcher: &Fetcher, strategies: &[Arc<dyn Strategy>]) -> bool {
+    /// Shows the next batch to those that want it; whether there may be more. That it cannot go on at `waits_at` has been
+    /// said.
+    fn advance(
+        &self,
+        fetcher: &Fetcher,
+        strategies: &[Arc<dyn Strategy>],
+        waits_at: &mut Option<SeqNo>,
+    ) -> bool {
         let wanted = strategies.iter().filter_map(|strategy| strategy.next_requested()).min();
         let committed = fetcher.committed();
         let Some(from) = wanted.filter(|from| *from <= committed && *from > SeqNo::NONE) else {
@@ -101,7 +108,10 @@ impl Indexes {
         match fetched {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!("Indexing waits at transaction {from}: {error}");
+                // On a node without the beginning of the ledger it may wait for ever.
+                if waits_at.replace(from) != Some(from) {
+                    tracing::warn!("Indexing waits at transaction {from}: {error}");
+                }
                 self.changed.wait_for(&mut self.state.lock(), RETRY_AFTER);
                 false
             }

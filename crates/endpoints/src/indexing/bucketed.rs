@@ -170,6 +170,10 @@ impl Strategy for SeqnosByKeyBucketed {
         let seqno = state.tx_id().seqno;
         let start = self.start_of(seqno);
         let mut index = self.index.lock();
+        if index.last.seqno.next() != seqno {
+            // A query has found a file lost since this transaction was asked for: the index begins anew.
+            return;
+        }
         let Some(writes) = state.writes().map(&self.map) else {
             index.last = state.tx_id();
             return;
@@ -184,10 +188,13 @@ impl Strategy for SeqnosByKeyBucketed {
             })
             .collect();
         if !full.is_empty() {
-            // Nobody who asks waits for files; and this is the only thread that changes the index.
+            // Nobody who asks waits for files; and this is the only thread that adds to the index.
             drop(index);
             full.iter().for_each(|(name, content)| self.files.store(name, content));
             index = self.index.lock();
+            if index.last.seqno.next() != seqno {
+                return;
+            }
         }
         for name in written() {
             let key = index.keys.entry(name.clone()).or_default();

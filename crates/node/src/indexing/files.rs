@@ -53,9 +53,18 @@ impl IndexFiles {
             (Arc::clone(&self.reads), self.directory.clone(), Arc::clone(&self.key));
         let run = move || {
             while let Some(name) = reads.next() {
-                let content = fs::read(path(&directory, &name)).ok();
-                let content = content.and_then(|sealed| key.open_blob(name.as_bytes(), &sealed).ok());
-                reads.done(name, content.map(|content| Arc::new(content.to_vec())));
+                let path = path(&directory, &name);
+                let content = fs::read(&path).map_err(|error| error.to_string()).and_then(|sealed| {
+                    let opened = key.open_blob(name.as_bytes(), &sealed);
+                    opened.map_err(|_| "it is not what this node wrote there".to_owned())
+                });
+                if let Err(reason) = &content {
+                    let path = path.display();
+                    tracing::warn!(
+                        "{path}, a file of the index {name}, is lost and will be made anew: {reason}"
+                    );
+                }
+                reads.done(name, content.ok().map(|content| Arc::new(content.to_vec())));
             }
         };
         std::thread::Builder::new().name("index-files".into()).spawn(run).map(|_| ())
@@ -122,4 +131,85 @@ impl Reads {
 
 fn path(directory: &Path, name: &str) -> PathBuf {
     directory.join(sha256(name.as_bytes()).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn started(directory: &Path) -> IndexFiles {
+        let files = IndexFiles::new(directory).expect("random bytes");
+        files.start().expect("a thread");
+        files
+    }
+
+    /// What is read in the end; none if it is lost.
+    fn read(files: &IndexFiles, name: &str) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match files.fetch(name) {
+                LargeFile::Ready(content) => return Some(content.to_vec()),
+                LargeFile::Lost => return None,
+                LargeFile::Loading => assert!(Instant::now() < deadline, "{name} is never read"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn files_are_secret_and_come_back() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let files = started(directory.path());
+        let content = b"bucket of seqnos, over and over; bucket of seqnos".repeat(1000);
+        files.store("index 1:5", &content);
+        assert_eq!(read(&files, "index 1:5"), Some(content.clone()));
+        let written = fs::read(path(directory.path(), "index 1:5")).expect("a file");
+        assert!(!written.windows(6).any(|bytes| bytes == b"seqnos"), "in the clear");
+        assert_eq!(read(&files, "index 1:6"), None, "never written");
+        // The key ends with the process: what another one left there is of no use.
+        files.stop();
+        assert_eq!(read(&started(directory.path()), "index 1:5"), None);
+    }
+
+    #[test]
+    fn files_that_are_not_what_was_written_are_lost() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let files = started(directory.path());
+        let (one, two) = (b"of one".repeat(9), b"of two".repeat(9));
+        files.store("one", &one);
+        files.store("two", &two);
+        let file = path(directory.path(), "one");
+        let good = fs::read(&file).expect("a file");
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x20;
+            fs::write(&file, bad).expect("written");
+            assert_eq!(read(&files, "one"), None, "byte {at}");
+        }
+        for len in 0..good.len() {
+            fs::write(&file, &good[..len]).expect("written");
+            assert_eq!(read(&files, "one"), None, "{len} bytes");
+        }
+        fs::copy(path(directory.path(), "two"), &file).expect("copied");
+        assert_eq!(read(&files, "one"), None, "another one in its place");
+        fs::remove_file(&file).expect("removed");
+        fs::create_dir(&file).expect("a folder");
+        assert_eq!(read(&files, "one"), None, "a folder in its place");
+        assert_eq!(read(&files, "two"), Some(two));
+        // Written anew it is there again.
+        fs::remove_dir(&file).expect("removed");
+        files.store("one", &one);
+        assert_eq!(read(&files, "one"), Some(one));
+    }
+
+    #[test]
+    fn a_directory_that_takes_no_files_loses_them_only() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let no_folder = directory.path().join("file");
+        fs::write(&no_folder, "no folder").expect("written");
+        let files = started(&no_folder);
+        files.store("one", b"of one");
+        assert_eq!(read(&files, "one"), None);
+    }
 }

@@ -9,6 +9,7 @@ use ccf_governance::tables::{
 };
 use ccf_ledger::{
     entry::Flags,
+    files::LedgerReader,
     receipt::{CoseReceipt, Receipt},
     secrets::{LedgerSecret, LedgerSecrets},
 };
@@ -32,13 +33,18 @@ fn write(service: &mut TestService, count: u64, flags: Flags) -> SeqNo {
     signature.seqno
 }
 
-fn fetcher(service: &TestService, secrets: LedgerSecrets, starts: &[u64]) -> Fetcher {
+pub(crate) fn fetcher(
+    service: &TestService,
+    reader: LedgerReader,
+    secrets: LedgerSecrets,
+    starts: &[u64],
+) -> Fetcher {
     let starts: Vec<SeqNo> = starts.iter().copied().map(SeqNo).collect();
     let view = View(starts.len() as u64);
     let status = ReplicationStatus::new(Term::new(view, Role::Primary, None, &starts));
     status.commit(service.last().seqno);
     Fetcher::new(FetchParts {
-        reader: service.writer.reader(),
+        reader,
         secrets: Arc::new(RwLock::new(secrets)),
         status: Arc::new(status),
         store: service.store.clone(),
@@ -47,7 +53,7 @@ fn fetcher(service: &TestService, secrets: LedgerSecrets, starts: &[u64]) -> Fet
     })
 }
 
-fn fetch(fetcher: &Fetcher, from: u64, to: u64) -> Result<Vec<Arc<HistoricalState>>, FetchError> {
+pub(crate) fn fetch(fetcher: &Fetcher, from: u64, to: u64) -> Result<Vec<Arc<HistoricalState>>, FetchError> {
     let mut states = Vec::new();
     fetcher.fetch(SeqNo(from), SeqNo(to), &mut |(state, _)| states.push(state))?;
     Ok(states)
@@ -61,7 +67,7 @@ fn every_transaction_has_receipts_that_hold() {
         write(&mut service, count, Flags::CHUNK_AFTER);
     }
     let last = service.last().seqno.0;
-    let fetcher = fetcher(&service, service.secrets(), &[1, 1]);
+    let fetcher = fetcher(&service, service.writer.reader(), service.secrets(), &[1, 1]);
     let all = fetch(&fetcher, 1, last).expect("all are there");
     assert_eq!(all.len() as u64, last);
     let key = service.certificate.public_key().expect("key");
@@ -117,7 +123,8 @@ fn secrets_of_earlier_times_are_found_by_walking_back() {
         write(&mut service, 5, Flags::CHUNK_AFTER);
     }
     let newest = LedgerSecret::new(oldest.danger_raw(), oldest.from(), oldest.previous_stored_at());
-    let fetcher = fetcher(&service, LedgerSecrets::new([newest]).expect("one"), &[1, 1]);
+    let fetcher =
+        fetcher(&service, service.writer.reader(), LedgerSecrets::new([newest]).expect("one"), &[1, 1]);
     let all = fetch(&fetcher, 1, service.last().seqno.0).expect("every secret is found");
     for state in &all {
         state.receipt().json().expect("signed").verify(&service.certificate, None).expect("holds");
@@ -131,7 +138,7 @@ fn what_is_not_what_was_committed_is_refused() {
     let first = write(&mut service, 20, Flags::CHUNK_AFTER);
     write(&mut service, 3, Flags::CHUNK_AFTER);
     // Consensus knows other views.
-    let other = fetcher(&service, service.secrets(), &[1, 1, 10]);
+    let other = fetcher(&service, service.writer.reader(), service.secrets(), &[1, 1, 10]);
     assert!(matches!(fetch(&other, 9, 12), Err(FetchError::Fork(_))));
 
     let file = std::fs::read_dir(folder.path())
@@ -144,7 +151,7 @@ fn what_is_not_what_was_committed_is_refused() {
         let mut flipped = whole.clone();
         flipped[at] ^= 4;
         std::fs::write(&file, &flipped).expect("file");
-        let fetcher = fetcher(&service, service.secrets(), &[1, 1]);
+        let fetcher = fetcher(&service, service.writer.reader(), service.secrets(), &[1, 1]);
         // Whatever is given out is what was committed.
         if let Ok(states) = fetch(&fetcher, 1, first.0) {
             for state in states {

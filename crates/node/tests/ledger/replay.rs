@@ -13,16 +13,20 @@ use std::{fs, path::Path};
 
 const CHUNK_BYTES: u64 = 5 << 20;
 
-fn replay(reader: &LedgerReader, secrets: Option<&LedgerSecrets>, to: Option<u64>) -> (Store, ReplayOutcome) {
+pub(crate) fn replay(
+    reader: &LedgerReader,
+    secrets: Option<&LedgerSecrets>,
+    to: Option<u64>,
+) -> (Store, ReplayOutcome) {
     let store = Store::new();
     let plan = ReplayPlan { reader, secrets, to: to.map(SeqNo), threads: 2 };
     let outcome = replay_into(&store, ReplayState::new(CHUNK_BYTES), &plan, &mut |_| {});
     (store, outcome)
 }
 
-type Flat = Vec<(String, u64, Vec<(Vec<u8>, u64, Vec<u8>)>)>;
+pub(crate) type Flat = Vec<(String, u64, Vec<(Vec<u8>, u64, Vec<u8>)>)>;
 
-fn flatten(state: &State, private: bool) -> Flat {
+pub(crate) fn flatten(state: &State, private: bool) -> Flat {
     let maps = state.maps().into_iter().filter(|(name, _)| private || name.domain() == Domain::Public);
     maps.map(|(name, map)| {
         let records = map.iter().map(|r| (r.key.to_vec(), r.version.0, r.value.to_vec()));
@@ -32,7 +36,7 @@ fn flatten(state: &State, private: bool) -> Flat {
 }
 
 /// A service with some chunks: 8 transactions, a signature that ends the chunk, and so on; then an unsigned tail.
-fn service(directory: &Path) -> TestService {
+pub(crate) fn service(directory: &Path) -> TestService {
     let mut service = TestService::new(directory, |_| {});
     let (public, private) = (MapName::from_static("public:records"), MapName::from_static("records"));
     for chunk in 0..4u8 {
