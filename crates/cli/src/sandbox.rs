@@ -36,7 +36,6 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
-    ops::Range,
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -120,18 +119,12 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
     progress.set_message("Starting the node");
     let level = if args.verbose { "debug" } else { "info" };
     let mut network = Network { program, level, protocol: protocol(args), nodes: Vec::new() };
-    let plan = Plan { settings, addresses: &addresses, workspace: &workspace, people: &people };
+    let plan = Plan { settings, addresses: &addresses, workspace: &workspace };
     let brought_up = match &earlier {
-        // The first node alone: what the others begin with is a snapshot of the service after its recovery.
-        Some(_) => bring_up(&mut network, &plan, 0..1, &interrupt, &progress)
-            .and_then(|()| recovery::open(&mut network, &workspace, &people, &interrupt, &progress))
-            .and_then(|()| match addresses.len() {
-                1 => Ok(()),
-                _ => recovery::take_snapshot(&network, &plan, &interrupt),
-            })
-            .and_then(|()| bring_up(&mut network, &plan, 1..addresses.len(), &interrupt, &progress))
-            .and_then(|()| wait_until_open(&mut network, &plan.service_certificate(), &interrupt)),
-        None => bring_up(&mut network, &plan, 0..addresses.len(), &interrupt, &progress)
+        // While only the public state is known, nodes join without votes, and read the private ledger with the first one.
+        Some(_) => bring_up(&mut network, &plan, &interrupt, &progress)
+            .and_then(|()| recovery::open(&mut network, &workspace, &people, &interrupt, &progress)),
+        None => bring_up(&mut network, &plan, &interrupt, &progress)
             .and_then(|()| open(&mut network, &workspace, &people, &application, &interrupt, &progress)),
     };
     progress.finish_and_clear();
@@ -157,7 +150,6 @@ struct Plan<'a> {
     settings: NodeSettings<'a>,
     addresses: &'a [String],
     workspace: &'a Workspace,
-    people: &'a People,
 }
 
 impl Plan<'_> {
@@ -167,20 +159,15 @@ impl Plan<'_> {
     }
 }
 
-/// Starts some of the nodes: the first one begins the service, the others join it. While it is not open yet no vote is
-/// needed for that; into a recovered one members vote them.
+/// Starts the nodes: the first one begins the service, the others join it, which needs no vote while it is not open.
 fn bring_up(
     network: &mut Network,
     plan: &Plan<'_>,
-    nodes: Range<usize>,
     interrupt: &Interrupt,
     progress: &ProgressBar,
 ) -> Result<(), String> {
-    let is_recovered = matches!(plan.settings.command, Command::Recover(_));
     let certificate_file = plan.service_certificate();
-    for (index, (address, folder)) in
-        plan.addresses.iter().zip(&plan.workspace.nodes).enumerate().skip(nodes.start).take(nodes.len())
-    {
+    for (index, (address, folder)) in plan.addresses.iter().zip(&plan.workspace.nodes).enumerate() {
         progress.set_message(format!("Starting node {index}"));
         if index > 0 {
             copy(&certificate_file, &folder.join("service_cert.pem"))?;
@@ -193,8 +180,6 @@ fn bring_up(
             let interrupted = || interrupt.is_set();
             let certificate = network.first()?.wait_for_file("service_cert.pem", interrupted)?;
             write(&certificate_file, &certificate)?;
-        } else if is_recovered {
-            recovery::trust(network, plan, interrupt)?;
         }
         network.wait(
             index,

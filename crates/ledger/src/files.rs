@@ -19,7 +19,7 @@ mod writer;
 pub use chunk::{Block, ChunkReader, FIRST_ENTRY_AT};
 pub use cleanup::{delete_copied_chunks, delete_old_snapshots};
 pub use directory::{ChunkPath, list_chunks, require_fresh};
-pub use name::{ChunkName, SnapshotName};
+pub use name::{ChunkName, PrefixName, SnapshotName};
 pub use reader::{EntryRange, LedgerReader};
 pub use snapshot_directory::{SnapshotPath, ignore_snapshot, list_snapshots, newest_snapshot};
 pub use snapshot_writer::{SnapshotWriter, UNFINISHED, UnnamedSnapshot, delete_unfinished_snapshots};

@@ -205,7 +205,7 @@ section! {
 }
 
 section! {
-    /// Snapshot files and schedule. Snapshots are not produced yet; the section is accepted.
+    /// Snapshot files and schedule.
     Snapshots {
         /// Main directory.
         directory: PathBuf = "snapshots".into(),
@@ -217,8 +217,24 @@ section! {
         time_interval: TimeText = time("0s"),
         /// One more source.
         read_only_directory: Option<PathBuf> = None,
-        /// Whether backups copy the primary's snapshots.
-        backup_fetch: Value = Value::Null,
+        /// Whether and how backups copy the primary's snapshots.
+        backup_fetch: BackupFetch = BackupFetch::default(),
+    }
+}
+
+section! {
+    /// How backups copy the primary's snapshots.
+    BackupFetch {
+        /// Whether they do.
+        enabled: bool = false,
+        /// How often it is tried.
+        max_attempts: u64 = 3,
+        /// Pause between two attempts.
+        retry_interval: TimeText = time("1000ms"),
+        /// The interface of the primary that is asked; it needs the feature `SnapshotRead`.
+        target_rpc_interface: String = "primary_rpc_interface".to_owned(),
+        /// A larger snapshot is not fetched.
+        max_size: SizeText = size("200MB"),
     }
 }
 

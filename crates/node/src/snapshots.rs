@@ -7,6 +7,8 @@
 //! signature is committed the state is written to a file, its digest is recorded in an ordinary transaction, and when
 //! that is under a committed signature the file gets its receipt and its name.
 
+pub(crate) mod backup_fetch;
+mod earlier;
 mod fetch;
 mod hooks;
 mod host;
@@ -14,9 +16,10 @@ mod producer;
 mod schedule;
 mod startup;
 
+pub use earlier::key_of_earlier_service;
 pub use fetch::{FetchError, FetchSettings, SnapshotFetcher, fetch_snapshot};
 pub use schedule::{Scheduled, SnapshotLimits, SnapshotSchedule};
-pub use startup::{Installed, StartupError, StartupSnapshot, choose_startup_snapshot};
+pub use startup::{Installed, OtherSigner, StartupError, StartupSnapshot, choose_startup_snapshot};
 
 use crate::config;
 use ccf_kv::{State, Store, Tx};
@@ -163,7 +166,7 @@ impl Snapshots {
         let _ = self.events.send(Event::Point(Box::new(Planned { point, scheduled: now, pending })));
     }
 
-    /// When an idle primary whose ledger ends with `version` is to sign because a snapshot by time falls due.
+    /// When an idle primary whose ledger ends with `version` is to sign because a snapshot falls due.
     #[must_use]
     pub fn signature_due_at(&self, version: SeqNo) -> Option<SystemTime> {
         self.schedule.lock().due_at(version)

@@ -1,7 +1,7 @@
 //! `ccf sandbox --recover`: an earlier service from its ledger, with the keys of its members.
 
 use super::{
-    People, Plan, announce,
+    People, announce,
     arguments::{PEOPLE_MAX, SandboxArgs},
     copy,
     interrupt::Interrupt,
@@ -19,11 +19,9 @@ use crate::{
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use std::{
-    cell::Cell,
     fs,
     path::{Path, PathBuf},
 };
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Name of the file with the certificate of the service before, in the node's folder.
 pub(super) const PREDECESSOR: &str = "predecessor_service_cert.pem";
@@ -149,46 +147,6 @@ pub(super) fn open(
         )?;
     }
     wait_until_open(network, &certificate_file, interrupt)
-}
-
-/// Lets the members ask for a snapshot: nodes cannot begin with those that the service of before has signed.
-///
-/// # Errors
-/// A sentence for the user.
-pub(super) fn take_snapshot(network: &Network, plan: &Plan<'_>, interrupt: &Interrupt) -> Result<(), String> {
-    let address = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
-    let files = TlsFiles { service_certificate: Some(plan.service_certificate()), identity: None };
-    let mut client = HttpClient::new(&address, &files, network.protocol).map_err(|e| e.to_string())?;
-    let mut opening = Opening { client: &mut client, members: &plan.people.members, interrupt };
-    opening.decide("take a snapshot", &[json!({"name": "trigger_snapshot"})]).map(|_| ())
-}
-
-/// Waits until a node asks to join, and lets the members vote it in.
-///
-/// # Errors
-/// A sentence for the user.
-pub(super) fn trust(network: &mut Network, plan: &Plan<'_>, interrupt: &Interrupt) -> Result<(), String> {
-    let certificate_file = plan.service_certificate();
-    let pending = Cell::new(None);
-    network.wait(0, "the node to ask to join", Some(&certificate_file), interrupt, |client| {
-        let reply = client.get("/node/network/nodes?status=Pending").map_err(|e| e.to_string())?;
-        let node = reply.json()["nodes"][0]["node_id"].as_str().map(str::to_owned);
-        let found = node.is_some();
-        pending.set(node);
-        if found { Ok(()) } else { Err("it has not asked yet".to_owned()) }
-    })?;
-    let node = pending.into_inner().unwrap_or_default();
-    let address = network.nodes.first().map(|node| node.address.clone()).unwrap_or_default();
-    let files = TlsFiles { service_certificate: Some(certificate_file), identity: None };
-    let mut client = HttpClient::new(&address, &files, network.protocol).map_err(|e| e.to_string())?;
-    let mut opening = Opening { client: &mut client, members: &plan.people.members, interrupt };
-    let now = OffsetDateTime::now_utc();
-    let since = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).map_err(|e| e.to_string())?;
-    let action = json!({
-        "name": "transition_node_to_trusted",
-        "args": {"node_id": node, "valid_from": since, "validity_period_days": plan.settings.validity_days},
-    });
-    opening.decide("let the node join", &[action]).map(|_| ())
 }
 
 /// The action that opens a recovered service.

@@ -55,6 +55,32 @@ impl fmt::Display for ChunkName {
     }
 }
 
+/// A copy of committed entries, made for a download: never a file that a node reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixName {
+    /// Its first entry.
+    pub start: SeqNo,
+    /// Its last entry.
+    pub end: SeqNo,
+}
+
+impl PrefixName {
+    /// Reads a name; `None` if it is not one in its only spelling.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let range = name.strip_prefix("ledger_")?.strip_suffix(".committed_prefix")?;
+        let (start, end) = range.split_once('-')?;
+        let (start, end) = (seqno(start)?, seqno(end)?);
+        (start <= end).then_some(Self { start, end })
+    }
+}
+
+impl fmt::Display for PrefixName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ledger_{}-{}.committed_prefix", self.start, self.end)
+    }
+}
+
 /// What the name of a snapshot file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotName {
@@ -130,6 +156,23 @@ mod tests {
             "x",
         ] {
             assert_eq!(ChunkName::parse(odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn prefix_names_have_one_spelling() {
+        let text = "ledger_7-12.committed_prefix";
+        assert_eq!(PrefixName::parse(text).map(|name| name.to_string()).as_deref(), Some(text));
+        for odd in [
+            "ledger_0-12.committed_prefix",
+            "ledger_07-12.committed_prefix",
+            "ledger_12-7.committed_prefix",
+            "ledger_7.committed_prefix",
+            "ledger_7-12.committed",
+            "ledger_7-+12.committed_prefix",
+            "ledger_7-99999999999999999999.committed_prefix",
+        ] {
+            assert_eq!(PrefixName::parse(odd), None, "{odd}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     FileError,
-    chunk::read_table_position,
+    chunk::{FIRST_ENTRY_AT, read_table_position},
     index::{Index, Place},
 };
 use crate::entry::{EntryError, EntryHeader, HEADER_BYTES, seqno_at};
@@ -44,6 +44,17 @@ impl EntryRange {
             .zip(&self.ends)
             .zip(self.from.0..)
             .map(|((start, end), seqno)| (SeqNo(seqno), &self.bytes[start..*end]))
+    }
+
+    /// The entries as a complete chunk file (section 12.2); none if it would be too large for its table.
+    #[must_use]
+    pub fn to_chunk(&self) -> Option<Vec<u8>> {
+        let mut chunk = (FIRST_ENTRY_AT + self.bytes.len() as u64).to_le_bytes().to_vec();
+        chunk.extend(&self.bytes);
+        for start in std::iter::once(&0).chain(&self.ends).take(self.ends.len()) {
+            chunk.extend(u32::try_from(FIRST_ENTRY_AT + *start as u64).ok()?.to_le_bytes());
+        }
+        Some(chunk)
     }
 
     pub(super) fn next(&self) -> SeqNo {

@@ -1,6 +1,6 @@
 //! Whether a snapshot file may be used (section 14.6, steps 1 to 4).
 
-use ccf_crypto::cert::Certificate;
+use ccf_crypto::{cert::Certificate, key::PublicKey};
 
 use super::{Snapshot, SnapshotError, SnapshotReceipt};
 use crate::receipt::{CoseReceipt, CoseReceiptError, Receipt, ReceiptError, ReceiptLeaf};
@@ -12,6 +12,21 @@ pub enum SnapshotTrust<'a> {
     Itself,
     /// The service with this certificate.
     Service(&'a Certificate),
+    /// The service with this key, such as an earlier one that the service has endorsed.
+    Key(&'a PublicKey),
+}
+
+impl SnapshotTrust<'_> {
+    /// The only key that may have signed; none if any may.
+    fn key(&self) -> Result<Option<&PublicKey>, SnapshotVerifyError> {
+        match self {
+            SnapshotTrust::Itself => Ok(None),
+            SnapshotTrust::Service(service) => {
+                service.public_key().map(Some).map_err(|_| SnapshotVerifyError::OtherService)
+            }
+            SnapshotTrust::Key(key) => Ok(Some(key)),
+        }
+    }
 }
 
 /// Why a snapshot must not be used.
@@ -48,12 +63,9 @@ pub fn verify_snapshot(snapshot: &Snapshot<'_>, trust: SnapshotTrust<'_>) -> Res
             if receipt.claims_digest() != snapshot.digest() {
                 return Err(SnapshotVerifyError::OtherSnapshot);
             }
-            match trust {
-                SnapshotTrust::Itself => Ok(()),
-                SnapshotTrust::Service(service) => {
-                    let key = service.public_key().map_err(|_| SnapshotVerifyError::OtherService)?;
-                    receipt.verify(key).map_err(|_| SnapshotVerifyError::OtherService)
-                }
+            match trust.key()? {
+                None => Ok(()),
+                Some(key) => receipt.verify(key).map_err(|_| SnapshotVerifyError::OtherService),
             }
         }
         SnapshotReceipt::Json(receipt) => verify_json(snapshot, &receipt, trust),
@@ -74,11 +86,8 @@ fn verify_json(
     let signer =
         Certificate::from_pem(&receipt.cert).map_err(|e| ReceiptError::Certificate(e.to_string()))?;
     receipt.verify_signature(&signer, None)?;
-    match trust {
-        SnapshotTrust::Itself => Ok(()),
-        SnapshotTrust::Service(service) => {
-            let key = service.public_key().map_err(|_| SnapshotVerifyError::OtherService)?;
-            signer.verify_signed_by(key).map_err(|_| SnapshotVerifyError::OtherService)
-        }
+    match trust.key()? {
+        None => Ok(()),
+        Some(key) => signer.verify_signed_by(key).map_err(|_| SnapshotVerifyError::OtherService),
     }
 }

@@ -1,16 +1,18 @@
 //! Downloads of snapshots and committed ledger chunks (node specification, section 13.6). Only the main directories are
-//! looked at. Prefixes of chunks that are not complete are not served.
+//! looked at.
 
 mod content;
+mod prefix;
 mod range;
 
+use self::content::Content;
 use super::{Shared, local, redirect};
 use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method,
     OperatorFeature, RedirectionStrategy, Role,
 };
 use ccf_governance::tables;
-use ccf_ledger::files::{ChunkName, FileError, SnapshotName, list_chunks, newest_snapshot};
+use ccf_ledger::files::{ChunkName, FileError, LedgerReader, SnapshotName, list_chunks, newest_snapshot};
 use ccf_types::{NodeId, SeqNo};
 use std::{
     ops::ControlFlow,
@@ -21,6 +23,8 @@ use std::{
 /// Where the files are.
 #[derive(Clone, Debug)]
 pub(crate) struct FileDirectories {
+    /// Of the ledger, files in progress included.
+    pub reader: LedgerReader,
     /// The main ledger directory.
     pub ledger: PathBuf,
     /// The main directory of snapshots.
@@ -50,6 +54,12 @@ pub(super) fn endpoints(shared: &Shared, directories: &FileDirectories) -> Vec<E
     let get_snapshot =
         of("/snapshot/{snapshot_name}", snapshots, get_snapshot, "A snapshot file, or part of it");
     let get_chunk = of("/ledger_chunk/{chunk_name}", chunks, get_chunk, "A ledger chunk, or part of it");
+    let get_prefix = of(
+        "/ledger_chunk/committed_prefix/{prefix_name}",
+        chunks,
+        prefix::get_prefix,
+        "The committed beginning of a ledger chunk that is not complete, or part of it",
+    );
     let create = EndpointDefinition::read_write(Method::Post, "/snapshot:create", |ctx| {
         ctx.tx.rw(&tables::SNAPSHOT_CREATE).put(&())?;
         ctx.response.status = 204;
@@ -64,11 +74,21 @@ pub(super) fn endpoints(shared: &Shared, directories: &FileDirectories) -> Vec<E
     let mut all: Vec<_> = find_snapshot.into_iter().map(|it| it.query::<u64>(SINCE, false)).collect();
     all.extend(find_chunk.into_iter().map(|it| it.query::<u64>(SINCE, true)));
     all.extend(get_snapshot.into_iter().chain(get_chunk));
+    // Later than the published document of this interface, as is the query that leads to them.
+    all.extend(get_prefix.map(EndpointDefinition::hidden));
     all.push(create);
     all
 }
 
 const SINCE: &str = "since";
+
+const TEMPORARY_REDIRECT: u16 = 307;
+
+const CACHE_CONTROL: &str = "cache-control";
+
+const NO_STORE: &str = "no-store";
+
+const CHUNK_NAME: &str = "x-ms-ccf-ledger-chunk-name";
 
 fn find_snapshot(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
     let since: u64 = ctx.request().query().optional(SINCE)?.unwrap_or(0);
@@ -93,14 +113,39 @@ fn get_snapshot(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), Erro
     let name = ctx.param("snapshot_name")?;
     let unknown = format!("This node does not have a snapshot named {name}");
     let known = SnapshotName::parse(&name).is_some_and(|parsed| parsed.committed);
-    let path = known.then(|| files.directories.snapshots.join(&name));
-    content::respond(ctx, path.as_deref(), &name, "x-ms-ccf-snapshot-name", &unknown)
+    let content = open(known.then(|| files.directories.snapshots.join(&name)), &name)?;
+    content::respond(ctx, content, &name, "x-ms-ccf-snapshot-name", &unknown)
 }
 
 fn find_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
     let Some(since) = ctx.request().query().optional::<u64>(SINCE)? else {
         return Err(ErrorResponse::invalid_query("Missing required query parameter 'since'"));
     };
+    let include_prefix = ctx.request().query().optional::<bool>(prefix::INCLUDE)?.unwrap_or(false);
+    let mut answer = lead_to_chunk(files, ctx, since, include_prefix);
+    if include_prefix {
+        // Where a prefix is now, a whole chunk will be.
+        match &mut answer {
+            Ok(()) => {
+                ctx.response.status = TEMPORARY_REDIRECT;
+                ctx.response.headers.set(CACHE_CONTROL, NO_STORE);
+            }
+            Err(refusal) if refusal.code == ErrorCode::NodeCannotHandleRequest => {
+                refusal.status = TEMPORARY_REDIRECT;
+                return answer.map_err(|refusal| refusal.with_header(CACHE_CONTROL, NO_STORE));
+            }
+            Err(_) => {}
+        }
+    }
+    answer
+}
+
+fn lead_to_chunk(
+    files: &Files,
+    ctx: &mut EndpointContext<'_>,
+    since: u64,
+    include_prefix: bool,
+) -> Result<(), ErrorResponse> {
     let chunks = list_chunks(&files.directories.ledger).map_err(|e| unreadable(&e))?;
     let holds = |name: &ChunkName| {
         let end = name.end.filter(|_| name.committed && !name.recovery);
@@ -110,7 +155,12 @@ fn find_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorR
         let path = format!("/node/ledger_chunk/{}", chunk.name);
         return redirect::to_node(ctx, &files.shared.facts.node_id, &path);
     }
-    let path = format!("/node/ledger_chunk?{SINCE}={since}");
+    if include_prefix && let Some(name) = prefix::holding(&chunks, since, files.committed()) {
+        let path = format!("/node/ledger_chunk/committed_prefix/{name}");
+        return redirect::to_node(ctx, &files.shared.facts.node_id, &path);
+    }
+    let with_prefix = if include_prefix { format!("&{}=true", prefix::INCLUDE) } else { String::new() };
+    let path = format!("/node/ledger_chunk?{SINCE}={since}{with_prefix}");
     if since <= files.shared.facts.startup_seqno.load(Ordering::Acquire) {
         let next = files.next_node(ctx)?;
         return elsewhere(ctx, &next, &path, "Node does not have ledger chunk; redirecting to next node");
@@ -127,11 +177,20 @@ fn get_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
     let name = ctx.param("chunk_name")?;
     let unknown = format!("This node does not have a ledger chunk named {name}");
     let known = ChunkName::parse(&name).is_some_and(|parsed| parsed.committed && !parsed.recovery);
-    let path = known.then(|| files.directories.ledger.join(&name));
-    content::respond(ctx, path.as_deref(), &name, "x-ms-ccf-ledger-chunk-name", &unknown)
+    let content = open(known.then(|| files.directories.ledger.join(&name)), &name)?;
+    content::respond(ctx, content, &name, CHUNK_NAME, &unknown)
+}
+
+fn open(path: Option<PathBuf>, name: &str) -> Result<Option<Content>, ErrorResponse> {
+    let content = path.map(|path| Content::open(&path)).transpose();
+    Ok(content.map_err(|error| content::unreadable(name, &error))?.flatten())
 }
 
 impl Files {
+    fn committed(&self) -> SeqNo {
+        self.shared.node.status.committed_seqno()
+    }
+
     /// The primary, if it is known and not this node.
     fn other_primary(&self) -> Option<NodeId> {
         let term = self.shared.node.status.term();

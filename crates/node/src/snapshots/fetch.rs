@@ -11,10 +11,10 @@ use self::{
     client::PeerClient,
 };
 use super::{StartupSnapshot, startup::StartupError};
-use ccf_crypto::cert::Certificate;
+use ccf_crypto::{cert::Certificate, key::PublicKey};
 use ccf_ledger::{
     files::{SnapshotName, SnapshotPath, UNFINISHED},
-    snapshot::SnapshotTrust,
+    snapshot::{SnapshotTrust, SnapshotVerifyError},
 };
 use ccf_types::SeqNo;
 use std::{
@@ -69,31 +69,71 @@ pub enum FetchError {
     Snapshot(#[from] StartupError),
 }
 
-/// Fetches snapshots and keeps the last one: what a joining node that starts from too old a state does.
+/// Finds snapshots and keeps the last one: what a joining node that starts from too old a state does.
 #[derive(Debug)]
 pub struct SnapshotFetcher {
     settings: FetchSettings,
+    /// Files on this machine that the service has not signed itself, oldest first: the one it continues may have.
+    set_aside: Vec<SnapshotPath>,
     fetched: Option<StartupSnapshot>,
 }
 
 impl SnapshotFetcher {
-    /// Nothing fetched yet.
+    /// Nothing fetched yet. `set_aside` are files on this machine that the service has not signed itself, newest first.
     #[must_use]
-    pub fn new(settings: FetchSettings) -> Self {
-        Self { settings, fetched: None }
+    pub fn new(settings: FetchSettings, mut set_aside: Vec<SnapshotPath>) -> Self {
+        set_aside.reverse();
+        Self { settings, set_aside, fetched: None }
     }
 
-    /// The last snapshot that was fetched.
+    /// The last snapshot that was found.
     #[must_use]
     pub fn into_fetched(self) -> Option<StartupSnapshot> {
         self.fetched
+    }
+
+    /// The newest of the files that were set aside that the service continues.
+    async fn judge_set_aside(&mut self, target: &str) -> Option<StartupSnapshot> {
+        if self.set_aside.is_empty() {
+            return None;
+        }
+        let asked = async {
+            let service = service_certificate(&self.settings)?;
+            let mut client = PeerClient::new(&service).map_err(FetchError::Connection)?;
+            previous_identity(&mut client, target).await
+        };
+        let key = match asked.await {
+            Ok(Some(key)) => key,
+            Ok(None) => {
+                self.set_aside.clear();
+                return None;
+            }
+            Err(error) => {
+                tracing::info!("{target} does not say which service it continues: {error}");
+                return None;
+            }
+        };
+        while let Some(path) = self.set_aside.pop() {
+            let shown = path.path.display().to_string();
+            match StartupSnapshot::load(path, SnapshotTrust::Key(&key)) {
+                Ok(snapshot) => {
+                    tracing::info!("{shown} is of the service that this one continues");
+                    return Some(snapshot);
+                }
+                Err(error) => tracing::error!("Error while verifying {shown}: {error}"),
+            }
+        }
+        None
     }
 }
 
 impl crate::join::SnapshotSource for SnapshotFetcher {
     fn fetch<'a>(&'a mut self, target: &'a str) -> Pin<Box<dyn Future<Output = Option<SeqNo>> + Send + 'a>> {
         Box::pin(async move {
-            let snapshot = fetch_snapshot(target, SeqNo::NONE, &self.settings).await?;
+            let snapshot = match self.judge_set_aside(target).await {
+                Some(snapshot) => snapshot,
+                None => fetch_snapshot(target, SeqNo::NONE, &self.settings).await?,
+            };
             let seqno = snapshot.seqno();
             self.fetched = Some(snapshot);
             Some(seqno)
@@ -124,8 +164,7 @@ async fn fetch_once(
     since: SeqNo,
     settings: &FetchSettings,
 ) -> Result<Option<StartupSnapshot>, FetchError> {
-    let certificate = Certificate::from_pem(&settings.service_certificate)
-        .map_err(|error| FetchError::Connection(format!("the service certificate: {error}")))?;
+    let certificate = service_certificate(settings)?;
     let mut client = PeerClient::new(&certificate).map_err(FetchError::Connection)?;
     let query = if since == SeqNo::NONE { String::new() } else { format!("?since={since}") };
     let start = Place { address: target.to_owned(), path: format!("/node/snapshot{query}") };
@@ -140,20 +179,59 @@ async fn fetch_once(
     let mut at = download.add(0, &first)?;
     while at < first.total {
         let range = (at, (at + PART_BYTES).min(first.total) - 1);
-        let answer = client.get(&place, range).await.map_err(FetchError::Connection)?;
+        let answer = client.get(&place, Some(range)).await.map_err(FetchError::Connection)?;
         let part = answer.part(at).map_err(FetchError::Answer)?;
         if part.total != first.total {
             return Err(FetchError::Answer("the snapshot changed its size while it was fetched".to_owned()));
         }
         at = download.add(at, &part)?;
     }
-    download.finish(first.total, SnapshotTrust::Service(&certificate)).map(Some)
+    let download = download.complete(first.total)?;
+    let loaded = match download.load(SnapshotTrust::Service(&certificate)) {
+        // Until it has taken one of its own, a recovered service has those of the one it continues.
+        Err(StartupError::Verify(SnapshotVerifyError::OtherService)) => {
+            let previous = previous_identity(&mut client, target).await?;
+            let key = previous.ok_or(StartupError::Verify(SnapshotVerifyError::OtherService))?;
+            download.load(SnapshotTrust::Key(&key))
+        }
+        loaded => loaded,
+    };
+    download.name(loaded?).map(Some)
+}
+
+fn service_certificate(settings: &FetchSettings) -> Result<Certificate, FetchError> {
+    Certificate::from_pem(&settings.service_certificate)
+        .map_err(|error| FetchError::Connection(format!("the service certificate: {error}")))
+}
+
+/// The key of the service that the target's service continues, as the target says, which is a node of the service;
+/// none if it continues none.
+async fn previous_identity(client: &mut PeerClient, target: &str) -> Result<Option<PublicKey>, FetchError> {
+    #[derive(serde::Deserialize)]
+    struct PreviousIdentity {
+        previous_service_identity: String,
+    }
+    let place = Place { address: target.to_owned(), path: "/node/service/previous_identity".to_owned() };
+    let answer = client.get(&place, None).await.map_err(FetchError::Connection)?;
+    let unusable = |reason: String| FetchError::Answer(format!("the previous service identity: {reason}"));
+    match answer.status {
+        200 => {
+            let body: PreviousIdentity =
+                serde_json::from_slice(&answer.body).map_err(|error| unusable(error.to_string()))?;
+            let certificate = Certificate::from_pem(&body.previous_service_identity)
+                .map_err(|error| unusable(error.to_string()))?;
+            let key = certificate.public_key().map_err(|error| unusable(error.to_string()))?;
+            Ok(Some(key.clone()))
+        }
+        404 => Ok(None),
+        other => Err(FetchError::Answer(format!("{target} answered {other}"))),
+    }
 }
 
 /// Follows redirections to a file and gets its first part; none if there is no snapshot.
 async fn first_part(client: &mut PeerClient, mut place: Place) -> Result<Option<(Place, Part)>, FetchError> {
     for _ in 0..=REDIRECTIONS_MAX {
-        let answer = client.get(&place, (0, PART_BYTES - 1)).await.map_err(FetchError::Connection)?;
+        let answer = client.get(&place, Some((0, PART_BYTES - 1))).await.map_err(FetchError::Connection)?;
         match answer.status {
             206 => {
                 let part = answer.part(0).map_err(FetchError::Answer)?;
@@ -189,14 +267,23 @@ impl Download {
         Ok(at + part.bytes.len() as u64)
     }
 
-    fn finish(mut self, bytes: u64, trust: SnapshotTrust<'_>) -> Result<StartupSnapshot, FetchError> {
+    /// All parts are there.
+    fn complete(mut self, bytes: u64) -> io::Result<Download> {
         self.file.sync_all()?;
         self.target.bytes = bytes;
+        Ok(self)
+    }
+
+    fn load(&self, trust: SnapshotTrust<'_>) -> Result<StartupSnapshot, StartupError> {
         let unnamed = SnapshotPath { path: self.unfinished.clone(), ..self.target.clone() };
-        let snapshot = StartupSnapshot::load(unnamed, trust)?;
+        StartupSnapshot::load(unnamed, trust)
+    }
+
+    /// What was loaded holds: the file gets its name.
+    fn name(mut self, loaded: StartupSnapshot) -> Result<StartupSnapshot, FetchError> {
         fs::rename(&self.unfinished, &self.target.path)?;
         self.done = true;
-        Ok(snapshot.moved_to(self.target.path.clone()))
+        Ok(loaded.moved_to(self.target.path.clone()))
     }
 }
 

@@ -60,9 +60,13 @@ impl SnapshotSchedule {
         self.queued.push(Scheduled { seqno, at: now });
     }
 
-    /// When the next snapshot by time falls due, if the ledger ends with `version`: an idle service is then to sign.
+    /// When the next snapshot falls due, if the ledger ends with `version`, a signature: an idle service is then to sign.
+    /// One that was asked for is due at once: the signature after the request was on its way when the request came.
     #[must_use]
     pub fn due_at(&self, version: SeqNo) -> Option<SystemTime> {
+        if self.requests.first().is_some_and(|request| *request <= version) {
+            return Some(SystemTime::UNIX_EPOCH);
+        }
         // The signature itself counts.
         let count = version.next().0.saturating_sub(self.last().seqno.0);
         self.moment().filter(|_| self.enough(count))
@@ -80,6 +84,8 @@ impl SnapshotSchedule {
             self.committed = status;
         }
         self.queued.retain(|queued| queued.seqno > status.seqno);
+        // Whoever was primary has done what was asked for before.
+        self.requests.retain(|request| *request > status.seqno);
     }
 
     /// Everything after `seqno` was rolled back.
@@ -165,5 +171,24 @@ mod tests {
         assert!(schedule.wants(SeqNo(9), at(0)));
         schedule.rollback(SeqNo(7));
         assert!(!schedule.wants(SeqNo(9), at(0)));
+    }
+
+    #[test]
+    fn a_request_that_missed_its_signature_is_due_at_once() {
+        let mut schedule = SnapshotSchedule::new(limits(None), SeqNo(0), at(0));
+        schedule.request(SeqNo(5));
+        assert_eq!(schedule.due_at(SeqNo(4)), None);
+        assert!(schedule.due_at(SeqNo(6)).is_some_and(|due| due <= at(0)));
+        schedule.decided(SeqNo(7), at(0));
+        assert_eq!(schedule.due_at(SeqNo(7)), None);
+    }
+
+    #[test]
+    fn a_new_primary_does_not_repeat_what_the_old_one_was_asked_for() {
+        let mut schedule = SnapshotSchedule::new(limits(None), SeqNo(0), at(0));
+        schedule.request(SeqNo(5));
+        schedule.committed(Scheduled { seqno: SeqNo(6), at: at(0) });
+        assert!(!schedule.wants(SeqNo(9), at(0)));
+        assert_eq!(schedule.due_at(SeqNo(8)), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Which snapshot a node begins with, and how it becomes its state (ledger specification, sections 14.5 and 14.6).
 
 use super::view_starts;
+use ccf_crypto::key::PublicKey;
 use ccf_kv::{Action, State, StateError, Store};
 use ccf_ledger::{
     entry::EntryError,
@@ -73,10 +74,22 @@ impl From<SignatureError> for StartupError {
     }
 }
 
+/// What is known of who has signed a snapshot, if not the service that is trusted.
+#[derive(Debug)]
+pub enum OtherSigner {
+    /// Nobody of this service.
+    Stranger,
+    /// An earlier identity of the service has this key; the snapshot is good if it was signed with it.
+    Earlier(PublicKey),
+    /// That will be known later: the file stays as it is.
+    NotYetKnown,
+}
+
 /// Chooses the newest committed snapshot of the two directories that holds. One in the main directory that does not hold
 /// is renamed, one in the read-only directory skipped; both are logged, and the next older one is tried.
 ///
-/// `trust` is the identity of the service, if it is known: on `recover` the previous one.
+/// `trust` is the identity of the service, if it is known: on `recover` the previous one. `other` is asked about
+/// snapshots that are right in themselves and signed by somebody else.
 ///
 /// # Errors
 /// [`FileError`] if a directory cannot be read.
@@ -84,6 +97,7 @@ pub fn choose_startup_snapshot(
     main: &Path,
     read_only: Option<&Path>,
     trust: SnapshotTrust<'_>,
+    other: &mut dyn FnMut(&SnapshotPath) -> OtherSigner,
 ) -> Result<Option<StartupSnapshot>, FileError> {
     let mut candidates = match read_only {
         Some(directory) => list_snapshots(directory)?.into_iter().map(|path| (true, path)).collect(),
@@ -103,7 +117,20 @@ pub fn choose_startup_snapshot(
             continue;
         }
         tracing::info!("Found latest local snapshot file: {shown} (size: {})", path.bytes);
-        match StartupSnapshot::load(path.clone(), trust) {
+        let mut loaded = StartupSnapshot::load(path.clone(), trust);
+        if matches!(loaded, Err(StartupError::Verify(SnapshotVerifyError::OtherService))) {
+            match other(&path) {
+                OtherSigner::Stranger => {}
+                OtherSigner::Earlier(key) => {
+                    loaded = StartupSnapshot::load(path.clone(), SnapshotTrust::Key(&key));
+                }
+                OtherSigner::NotYetKnown => {
+                    tracing::info!("Who has signed {shown} is not known yet: it is set aside");
+                    continue;
+                }
+            }
+        }
+        match loaded {
             Ok(snapshot) => return Ok(Some(snapshot)),
             Err(error) => tracing::error!("Error while verifying {shown}: {error}"),
         }

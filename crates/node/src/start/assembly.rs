@@ -32,7 +32,7 @@ use crate::{
     request_handler::Requests,
     sealing::Sealing,
     service_hooks::{self, Hooked, KnownService},
-    snapshots::{SnapshotHost, SnapshotSettings, Snapshots, StartupSnapshot},
+    snapshots::{SnapshotHost, SnapshotSettings, Snapshots, StartupSnapshot, backup_fetch},
 };
 use ccf_consensus::Settings;
 use ccf_crypto::{
@@ -214,6 +214,7 @@ impl<'a> Assembly<'a> {
         let directories = node_endpoints::FileDirectories {
             ledger: config.ledger.directory.clone(),
             snapshots: config.snapshots.directory.clone(),
+            reader: writer.reader(),
         };
         let mut node_api =
             node_endpoints::registry(&facts, &node, &directories).map_err(|e| internal(e.to_string()))?;
@@ -322,6 +323,7 @@ impl<'a> Assembly<'a> {
         let settings = SnapshotSettings::new(&config.snapshots);
         let host = Arc::clone(&self.node) as Arc<dyn SnapshotHost>;
         let snapshots = Snapshots::start(settings, startup_seqno, &self.store, host)?;
+        backup_fetch::start(&config.snapshots, &self.store, &self.node.status)?;
         // A node begins once.
         let _ = self.snapshots.set(Arc::clone(&snapshots));
         let inbox = Arc::clone(&self.node.inbox);

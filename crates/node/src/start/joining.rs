@@ -8,7 +8,7 @@ use crate::{
     node_facts::StartupState,
     replication::Beginning,
     service_hooks::KnownService,
-    snapshots::{FetchSettings, SnapshotFetcher, StartupSnapshot, choose_startup_snapshot},
+    snapshots::{FetchSettings, OtherSigner, SnapshotFetcher, StartupSnapshot, choose_startup_snapshot},
 };
 use ccf_consensus::{BackupStart, Configuration, Nodes, ViewHistory};
 use ccf_crypto::{cert::Certificate, cose::SignatureClaims};
@@ -17,7 +17,7 @@ use ccf_governance::{
     tables::{self, node::NodeStatus},
 };
 use ccf_kv::Store;
-use ccf_ledger::{merkle::MerkleTree, secrets::LedgerSecrets, snapshot::SnapshotTrust};
+use ccf_ledger::{files::SnapshotPath, merkle::MerkleTree, secrets::LedgerSecrets, snapshot::SnapshotTrust};
 use ccf_types::SeqNo;
 use std::sync::{Arc, atomic::Ordering};
 
@@ -38,7 +38,7 @@ pub(super) async fn start(
     application: &Application,
 ) -> Result<RunningService, StartError> {
     let assembly = Assembly::new(config, application, prepared.node_data)?;
-    let snapshot = choose_snapshot(config, &prepared.service_certificate)?;
+    let (snapshot, set_aside) = choose_snapshot(config, &prepared.service_certificate)?;
     let startup_seqno = snapshot.as_ref().map_or(SeqNo::NONE, StartupSnapshot::seqno);
     assembly.facts.startup_seqno.store(startup_seqno.0, Ordering::Release);
     assembly.announce()?;
@@ -56,13 +56,14 @@ pub(super) async fn start(
         follow_redirect: settings.follow_redirect,
     };
     let mut fetcher = settings.fetch_recent_snapshot.then(|| {
-        SnapshotFetcher::new(FetchSettings {
+        let settings = FetchSettings {
             directory: config.snapshots.directory.clone(),
             service_certificate: prepared.service_certificate,
             attempts: settings.fetch_snapshot_max_attempts,
             retry_interval: settings.fetch_snapshot_retry_interval.duration(),
             bytes_max: settings.fetch_snapshot_max_size.bytes(),
-        })
+        };
+        SnapshotFetcher::new(settings, set_aside)
     });
     let source = fetcher.as_mut().map(|fetcher| fetcher as &mut dyn SnapshotSource);
     let joined = join(parameters, source).await?;
@@ -135,15 +136,22 @@ fn begin(
     Ok(running)
 }
 
-/// The newest snapshot on this machine that the service vouches for.
+/// The newest snapshot on this machine that the service vouches for, and those newer ones that the service it continues
+/// may have signed, newest first.
 fn choose_snapshot(
     config: &Config,
     service_certificate: &str,
-) -> Result<Option<StartupSnapshot>, StartError> {
+) -> Result<(Option<StartupSnapshot>, Vec<SnapshotPath>), StartError> {
     let service = Certificate::from_pem(service_certificate).map_err(crate::identity::IdentityError::from)?;
     let read_only = config.snapshots.read_only_directory.as_deref();
+    let mut set_aside = Vec::new();
+    let mut other = |path: &SnapshotPath| {
+        set_aside.push(path.clone());
+        OtherSigner::NotYetKnown
+    };
     let trust = SnapshotTrust::Service(&service);
-    Ok(choose_startup_snapshot(&config.snapshots.directory, read_only, trust)?)
+    let chosen = choose_startup_snapshot(&config.snapshots.directory, read_only, trust, &mut other)?;
+    Ok((chosen, set_aside))
 }
 
 /// Makes the snapshot this node's state, and answers where replication goes on.

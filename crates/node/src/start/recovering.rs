@@ -11,7 +11,9 @@ use crate::{
     replay::{ReplayPlan, ReplayProgress, ReplayState, replay_into},
     replication::Beginning,
     service_hooks::KnownService,
-    snapshots::{StartupSnapshot, choose_startup_snapshot, view_history},
+    snapshots::{
+        OtherSigner, StartupSnapshot, choose_startup_snapshot, key_of_earlier_service, view_history,
+    },
 };
 use ccf_consensus::ViewHistory;
 use ccf_crypto::{cert::Certificate, cose::SignatureClaims};
@@ -22,7 +24,11 @@ use ccf_governance::{
 };
 use ccf_kv::Store;
 use ccf_ledger::{
-    chunks::ChunkAccounting, entry::Flags, files::FileError, secrets::LedgerSecret, snapshot::SnapshotTrust,
+    chunks::ChunkAccounting,
+    entry::Flags,
+    files::{FileError, LedgerReader, SnapshotPath},
+    secrets::LedgerSecret,
+    snapshot::SnapshotTrust,
 };
 use ccf_types::{Digest, TxId, View};
 use std::{
@@ -68,7 +74,9 @@ pub(super) fn start(
         Certificate::from_pem(&prepared.previous_identity).map_err(crate::identity::IdentityError::from)?;
     let read_only = config.snapshots.read_only_directory.as_deref();
     let trust = SnapshotTrust::Service(&previous);
-    let snapshot = choose_startup_snapshot(&config.snapshots.directory, read_only, trust)?;
+    let reader = assembly.writer.reader();
+    let mut other = |path: &SnapshotPath| signer_before(&reader, &previous, path);
+    let snapshot = choose_startup_snapshot(&config.snapshots.directory, read_only, trust, &mut other)?;
     let startup_seqno = snapshot.as_ref().map_or(0, |snapshot| snapshot.seqno().0);
     assembly.facts.startup_seqno.store(startup_seqno, Ordering::Release);
     assembly.announce()?;
@@ -139,6 +147,21 @@ pub(super) fn start(
     tracing::info!("Output service certificate to {}", service_file.display());
     tracing::info!("Created new node {} running the application {app_name}", running.facts.node_id);
     Ok(running)
+}
+
+/// Who may have signed a snapshot if not the service to recover: one that this service says it continues.
+fn signer_before(reader: &LedgerReader, previous: &Certificate, path: &SnapshotPath) -> OtherSigner {
+    let Ok(key) = previous.public_key() else { return OtherSigner::Stranger };
+    match key_of_earlier_service(reader, key, path.name.seqno) {
+        Ok(key) => {
+            tracing::info!("The service of transaction {} was an earlier one", path.name.seqno);
+            OtherSigner::Earlier(key)
+        }
+        Err(error) => {
+            tracing::info!("The ledger names no earlier service that could have signed it: {error}");
+            OtherSigner::Stranger
+        }
+    }
 }
 
 /// Reads the public ledger up to its last signature, and drops what follows.

@@ -12,7 +12,7 @@ use ccf_ledger::{
 use ccf_node::{
     replay::{ReplayPlan, ReplayState, replay_into},
     snapshots::{
-        SnapshotHost, SnapshotLimits, SnapshotPoint, SnapshotSettings, Snapshots, Submitted,
+        OtherSigner, SnapshotHost, SnapshotLimits, SnapshotPoint, SnapshotSettings, Snapshots, Submitted,
         choose_startup_snapshot, view_history,
     },
 };
@@ -155,7 +155,8 @@ fn a_snapshot_is_made_with_its_receipt() {
 fn a_snapshot_and_what_follows_it_is_the_whole() {
     let (node, file) = with_snapshot();
     let trust = SnapshotTrust::Service(&node.service.certificate);
-    let chosen = choose_startup_snapshot(&node.snapshot_directory, None, trust).expect("listed");
+    let chosen =
+        choose_startup_snapshot(&node.snapshot_directory, None, trust, &mut stranger).expect("listed");
     let chosen = chosen.expect("there is one");
     assert_eq!(chosen.path(), file.path);
     let (secrets, reader) = (node.service.secrets(), node.service.writer.reader());
@@ -206,7 +207,7 @@ fn a_damaged_snapshot_is_set_aside_and_the_next_older_one_used() {
     let newer = directory.path().join("snapshot_900_901.committed");
     fs::copy(&file.path, directory.path().join(file.name.to_string())).expect("copied");
     let choose = || {
-        let chosen = choose_startup_snapshot(directory.path(), None, trust).expect("listed");
+        let chosen = choose_startup_snapshot(directory.path(), None, trust, &mut stranger).expect("listed");
         chosen.map(|chosen| chosen.seqno())
     };
     // A whole file under another name is none of that seqno.
@@ -234,7 +235,8 @@ fn a_damaged_snapshot_is_set_aside_and_the_next_older_one_used() {
     // Another service's.
     let other = start(10);
     let trust = SnapshotTrust::Service(&other.service.certificate);
-    let chosen = choose_startup_snapshot(Path::new("/nonexistent"), Some(directory.path()), trust);
+    let chosen =
+        choose_startup_snapshot(Path::new("/nonexistent"), Some(directory.path()), trust, &mut stranger);
     assert!(chosen.expect("listed").is_none());
     assert!(same.exists(), "nothing is renamed in a read-only directory");
     node.snapshots.stop();
@@ -315,4 +317,9 @@ fn the_reference_reads_our_snapshots() {
     let last = node.service.last();
     assert!(ledger.contains(&format!("until {last}")), "{ledger}");
     node.snapshots.stop();
+}
+
+/// Nothing is known of other services.
+fn stranger(_: &SnapshotPath) -> OtherSigner {
+    OtherSigner::Stranger
 }

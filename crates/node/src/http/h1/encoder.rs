@@ -10,7 +10,7 @@ const CONTENT_LENGTH: &str = "content-length";
 /// Appends a response: status line, headers sorted by name with `content-length` among them, body.
 ///
 /// Answers to HEAD and those with status 204 or 304 go without a body and say `content-length: 0` (node
-/// specification, section 14.4).
+/// specification, section 14.4), unless an answer to HEAD has a length of its own, as those about files do (section 13.6).
 pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, is_head: bool) {
     let body: &[u8] = if is_head || matches!(response.status, 204 | 304) { &[] } else { &response.body };
     match response.status {
@@ -25,6 +25,13 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, is_head: bool) {
     }
     let mut length_written = false;
     for (name, value) in response.headers.iter() {
+        if name == CONTENT_LENGTH {
+            // Of an answer with a body nobody else knows the length.
+            if !is_head {
+                continue;
+            }
+            length_written = true;
+        }
         if !length_written && name > CONTENT_LENGTH {
             length_written = true;
             write_content_length(out, body.len());
@@ -73,6 +80,21 @@ mod tests {
             "HTTP/1.1 200 OK\r\nallow: GET\r\ncontent-length: 0\r\ncontent-type: application/json\r\n\
              x-ms-ccf-transaction-id: 2.14\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn only_an_answer_to_head_has_a_length_of_its_own() {
+        let mut response = Response::with_body(200, "text/plain", "body");
+        response.headers.set("content-length", "4000".to_owned());
+        response.headers.set("accept-ranges", "bytes");
+        for (is_head, length, body) in [(true, "4000", ""), (false, "4", "body")] {
+            assert_eq!(
+                text(&response, is_head),
+                format!(
+                    "HTTP/1.1 200 OK\r\naccept-ranges: bytes\r\ncontent-length: {length}\r\ncontent-type: text/plain\r\n\r\n{body}"
+                )
+            );
+        }
     }
 
     #[test]

@@ -1,30 +1,73 @@
 //! A file as an answer.
 
 use super::range::{ByteRange, digest_text, matches_tag, wanted_digest};
-use ccf_crypto::hash::{HashAlgorithm, sha256};
-use ccf_endpoints::{EndpointContext, ErrorCode, ErrorResponse};
+use ccf_crypto::hash::{HashAlgorithm, HashValue, sha256};
+use ccf_endpoints::{EndpointContext, ErrorCode, ErrorResponse, Method};
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
-/// Answers with a file that never changes, or with the part of it that the `range` header names.
+/// What is sent: something that never changes.
+pub(super) enum Content {
+    /// A file, and its length.
+    File(File, u64),
+    /// Bytes made for the answer.
+    Bytes(Vec<u8>),
+}
+
+impl Content {
+    /// Opens a file; none if there is no such file.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Content>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        Ok(metadata.is_file().then(|| Content::File(file, metadata.len())))
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Content::File(_, len) => *len,
+            Content::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// A part, which lies within.
+    fn read(&self, range: ByteRange) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(range.len()).map_err(io::Error::other)?;
+        match self {
+            Content::File(file, _) => {
+                let mut bytes = vec![0; len];
+                file.read_exact_at(&mut bytes, range.start)?;
+                Ok(bytes)
+            }
+            Content::Bytes(bytes) => {
+                let start = usize::try_from(range.start).map_err(io::Error::other)?;
+                let part = bytes.get(start..start.saturating_add(len));
+                part.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+        }
+    }
+
+    fn digest(&self, algorithm: HashAlgorithm) -> io::Result<HashValue> {
+        Ok(algorithm.digest(&self.read(ByteRange::whole(self.len()))?))
+    }
+}
+
+/// Answers with a content that is `name`d, or with the part of it that the `range` header asks for.
 pub(super) fn respond(
     ctx: &mut EndpointContext<'_>,
-    path: Option<&Path>,
+    content: Option<Content>,
     name: &str,
     name_header: &'static str,
     unknown: &str,
 ) -> Result<(), ErrorResponse> {
-    let not_found = || ErrorResponse::new(ErrorCode::ResourceNotFound, unknown);
-    let failed = |error: io::Error| ErrorResponse::internal(format!("{name} cannot be read: {error}"));
-    let file = match File::open(path.ok_or_else(not_found)?) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_found()),
-        Err(error) => return Err(failed(error)),
-    };
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(not_found());
-    }
-    let total = metadata.len();
+    let failed = |error: io::Error| unreadable(name, &error);
+    let content = content.ok_or_else(|| ErrorResponse::new(ErrorCode::ResourceNotFound, unknown))?;
+    let total = content.len();
     if total == 0 {
         return Err(ErrorResponse::new(ErrorCode::EmptyFile, "Found empty file"));
     }
@@ -33,9 +76,9 @@ pub(super) fn respond(
     let part = headers.get_str("range").map(|range| ByteRange::parse(range, total)).transpose();
     let part = part.map_err(bad_header)?;
     let range = part.unwrap_or_else(|| ByteRange::whole(total));
-    let mut body = vec![0; usize::try_from(range.len()).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut body, range.start).map_err(failed)?;
+    let body = content.read(range).map_err(failed)?;
 
+    let is_head = ctx.request().method() == Method::Head;
     let response = &mut ctx.response;
     response.headers.set("accept-ranges", "bytes");
     response.headers.set(name_header, name.to_owned());
@@ -45,7 +88,7 @@ pub(super) fn respond(
         let digest = if range == ByteRange::whole(total) {
             algorithm.digest(&body)
         } else {
-            whole_digest(&file, total, algorithm).map_err(failed)?
+            content.digest(algorithm).map_err(failed)?
         };
         response.headers.set("repr-digest", digest_text(algorithm_name, digest.as_ref()));
     }
@@ -61,16 +104,14 @@ pub(super) fn respond(
         let content_range = format!("bytes {}-{}/{total}", range.start, range.end);
         response.headers.set("content-range", content_range);
     }
+    if is_head {
+        response.headers.set("content-length", body.len().to_string());
+    }
     response.set_body("application/octet-stream", body);
     Ok(())
 }
 
-fn whole_digest(
-    file: &File,
-    total: u64,
-    algorithm: HashAlgorithm,
-) -> io::Result<ccf_crypto::hash::HashValue> {
-    let mut bytes = vec![0; usize::try_from(total).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(algorithm.digest(&bytes))
+/// The answer for a file that cannot be read.
+pub(super) fn unreadable(name: &str, error: &io::Error) -> ErrorResponse {
+    ErrorResponse::internal(format!("{name} cannot be read: {error}"))
 }

@@ -1,7 +1,7 @@
 //! GET requests to nodes of a service, over connections that are kept. Certificate and host name are checked.
 
 use super::answer::{Answer, Place};
-use crate::outgoing::{server_name, tls_client};
+use crate::http::tls_provider;
 use bytes::Bytes;
 use ccf_crypto::cert::Certificate;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -11,7 +11,10 @@ use hyper::{
     header,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{RootCertStore, pki_types::CertificateDer};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
 use std::{fmt::Display, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,14 +41,17 @@ impl PeerClient {
     pub(super) fn new(service: &Certificate) -> Result<PeerClient, String> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(service.der().to_vec())).map_err(|e| e.to_string())?;
-        let mut config =
-            tls_client().map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth();
+        let mut config = ClientConfig::builder_with_provider(tls_provider())
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|e| e.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"h2".to_vec()];
         Ok(PeerClient { tls: TlsConnector::from(Arc::new(config)), connection: None })
     }
 
-    /// Asks for bytes `range.0` to `range.1`, inclusive, of a file.
-    pub(super) async fn get(&mut self, place: &Place, range: (u64, u64)) -> Result<Answer, String> {
+    /// Asks for what is there, or for bytes `range.0` to `range.1`, inclusive, of it.
+    pub(super) async fn get(&mut self, place: &Place, range: Option<(u64, u64)>) -> Result<Answer, String> {
         match tokio::time::timeout(REQUEST_TIME_MAX, self.exchange(place, range)).await {
             Ok(result) => result.map_err(|reason| format!("{}: {reason}", place.address)),
             Err(_) => {
@@ -56,7 +62,7 @@ impl PeerClient {
         }
     }
 
-    async fn exchange(&mut self, place: &Place, range: (u64, u64)) -> Result<Answer, String> {
+    async fn exchange(&mut self, place: &Place, range: Option<(u64, u64)>) -> Result<Answer, String> {
         let text = |error: &dyn Display| error.to_string();
         let kept = self.connection.take().filter(|(address, _)| *address == place.address);
         let mut connection = match kept {
@@ -74,7 +80,10 @@ impl PeerClient {
             Connection::Http1(_) => request.header(header::HOST, &place.address),
             Connection::Http2(_) => request,
         };
-        let request = request.header(header::RANGE, format!("bytes={}-{}", range.0, range.1));
+        let request = match range {
+            Some((from, to)) => request.header(header::RANGE, format!("bytes={from}-{to}")),
+            None => request,
+        };
         let request = request.body(Empty::new()).map_err(|e| text(&e))?;
         let response = match &mut connection {
             Connection::Http1(sender) => sender.send_request(request).await,
@@ -88,7 +97,9 @@ impl PeerClient {
 
     async fn connect(&self, address: &str) -> Result<Connection, String> {
         let text = |error: &dyn Display| error.to_string();
-        let name = server_name(address)?;
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| text(&e))?;
         let socket = TcpStream::connect(address).await.map_err(|e| text(&e))?;
         socket.set_nodelay(true).map_err(|e| text(&e))?;
         let stream = self.tls.connect(name, socket).await.map_err(|e| text(&e))?;
