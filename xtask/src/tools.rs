@@ -1,7 +1,8 @@
 //! The independent judges of our output, installed under `target/test-tools`.
 //!
-//! The PyPI package `ccf` reads ledgers and signs governance requests; the npm package `@microsoft/ccf-app` is what
-//! application authors build against. Versions are fixed here; a change of version prepares anew.
+//! The PyPI package `ccf` reads ledgers and signs governance requests; `scitt-cose` verifies COSE receipts and `pycose` COSE
+//! messages, and share no code with it; the npm package `@microsoft/ccf-app` is what application authors build against.
+//! Versions are fixed here; a change of version prepares anew.
 
 use crate::{process, workspace};
 use std::{
@@ -13,6 +14,10 @@ use std::{
 /// The Python package whose tools must accept what we write.
 const PYTHON_PACKAGES: &[&str] = &["ccf==7.0.22"];
 
+/// Verifiers of COSE that know nothing of the package above; in an environment of their own. `pycose` does not understand
+/// what later releases of `cbor2` give it.
+const COSE_PACKAGES: &[&str] = &["scitt-cose==0.5.0", "pycose==1.1.0", "cbor2==5.9.0"];
+
 /// The folder whose `package.json` names the npm packages, relative to the workspace.
 const NPM_PROJECT: &str = "tests/npm-app";
 
@@ -20,6 +25,8 @@ const NPM_PROJECT: &str = "tests/npm-app";
 pub struct Tools {
     /// The Python virtual environment; programs are in its `bin`.
     pub venv: PathBuf,
+    /// The same for [`COSE_PACKAGES`].
+    pub cose_venv: PathBuf,
     /// A copy of `tests/npm-app` with its packages installed.
     pub npm: PathBuf,
 }
@@ -28,7 +35,7 @@ pub struct Tools {
 #[must_use]
 pub fn locate() -> Tools {
     let base = workspace::target().join("test-tools");
-    Tools { venv: base.join("venv"), npm: base.join("npm-app") }
+    Tools { venv: base.join("venv"), cose_venv: base.join("cose-venv"), npm: base.join("npm-app") }
 }
 
 /// Installs what is missing.
@@ -37,13 +44,14 @@ pub fn locate() -> Tools {
 /// A sentence that says which program is missing or which step failed.
 pub fn prepare() -> Result<Tools, String> {
     let tools = locate();
-    prepare_python(&tools.venv)?;
+    prepare_python(&tools.venv, PYTHON_PACKAGES)?;
+    prepare_python(&tools.cose_venv, COSE_PACKAGES)?;
     prepare_npm(&tools.npm)?;
     Ok(tools)
 }
 
-fn prepare_python(venv: &Path) -> Result<(), String> {
-    let wanted = PYTHON_PACKAGES.join(" ");
+fn prepare_python(venv: &Path, packages: &[&str]) -> Result<(), String> {
+    let wanted = packages.join(" ");
     let stamp = venv.join("installed");
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(());
@@ -56,7 +64,7 @@ fn prepare_python(venv: &Path) -> Result<(), String> {
     let pip = text(&venv.join("bin/pip"))?;
     // The package declares Python 3.12 but runs on 3.11.
     let mut words = vec!["install", "--quiet", "--disable-pip-version-check", "--ignore-requires-python"];
-    words.extend(PYTHON_PACKAGES);
+    words.extend(packages);
     process::run(&pip, &words)?;
     write(&stamp, &wanted)
 }

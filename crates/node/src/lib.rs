@@ -25,7 +25,6 @@ pub mod logging;
 mod node_endpoints;
 mod node_facts;
 mod node_view;
-mod outgoing;
 pub mod output_files;
 pub mod peers;
 pub mod platform;

@@ -1,6 +1,7 @@
-//! A disk that takes no more bytes: the node says so once and stops, and what it reported as committed is there.
+//! A disk that takes no more bytes: the node says so once and stops, and what it reported as committed is there. If it is
+//! only a snapshot that finds no room, the node goes on without it.
 
-use crate::{running::RunningSandbox, shell};
+use crate::{messages, running::RunningSandbox, shell, verdicts};
 use ccf_cli::http_client::Protocol;
 use ccf_types::TxId;
 use serde_json::Value;
@@ -11,7 +12,7 @@ const BLOCKS: u32 = 1200;
 
 #[test]
 fn a_full_disk_stops_the_node_and_loses_nothing_committed() {
-    let sandbox = RunningSandbox::start_with_small_files(BLOCKS);
+    let sandbox = RunningSandbox::start_with_small_files(BLOCKS, &[]);
     let mut client = sandbox.client("user0", Protocol::Http1);
     let opened = client.send("PUT", "/app/account/full", None, bytes::Bytes::new()).unwrap();
     assert!(opened.status.is_success(), "{}", opened.refusal());
@@ -48,4 +49,32 @@ fn a_full_disk_stops_the_node_and_loses_nothing_committed() {
     // At most the last entry is cut off.
     let reason = verdict["reason"].as_str().unwrap_or("incomplete entry");
     assert!(reason.contains("incomplete entry"), "{verdict}");
+}
+
+#[test]
+fn a_snapshot_that_finds_no_room_is_left_out() {
+    let program = shell::sibling("logging");
+    let files =
+        ["--ledger-chunk-bytes", "30000", "--snapshot-tx-interval", "20", "--signature-interval", "20ms"];
+    let args = [&["--package", program.to_str().unwrap()], &files[..]].concat();
+    let sandbox = RunningSandbox::start_with_small_files(BLOCKS, &args);
+    let mut client = sandbox.client("user0", Protocol::Http1);
+    // More than a file can hold, in ledger files that stay small.
+    let message = "x".repeat(25_000);
+    for id in 0..60 {
+        messages::write(&mut client, id, &message);
+    }
+    assert_eq!(messages::read(&mut client, 0).as_deref(), Some(message.as_str()));
+    let snapshots = sandbox.snapshots_of(0);
+    let stopped = sandbox.stop();
+    assert!(stopped.status.success(), "{:#?}\n{}", stopped.printed, stopped.complaints);
+    let log = fs::read_to_string(stopped.ledger.with_file_name("out")).unwrap();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("was not made")).collect();
+    assert!(!told.is_empty() && told.iter().all(|line| line.contains("0.snapshots")), "{told:#?}");
+    assert!(!log.contains("panicked") && !log.contains("[fatal]"), "{log}");
+    // Those from before are whole, and nothing is left of the others.
+    let names: Vec<_> = fs::read_dir(&snapshots).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name.to_string_lossy().ends_with(".committed")), "{names:?}");
+    assert_eq!(verdicts::snapshots_must_be_accepted(&snapshots), names.len());
+    verdicts::must_be_accepted(&stopped);
 }

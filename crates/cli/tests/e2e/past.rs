@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ccf_cli::http_client::{HttpClient, Protocol, Reply};
 use serde_json::{Value, json};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -42,10 +42,10 @@ fn the_past(sandbox: &RunningSandbox) {
     let answer = send(&mut user, "/app/log/private", &record, ("x-ccf-receipt", "cose"));
     assert_eq!(answer.headers["x-ccf-commit-status"], "Committed");
     let cose = STANDARD.decode(answer.headers["x-ccf-receipt"].as_bytes()).unwrap();
-    judge(folder, &cert, "inline.cose", &cose, None);
+    judge(sandbox, &cert, "inline.cose", &cose, None);
     let first = answer.tx_id().unwrap().to_owned();
     let answer = send(&mut user, "/app/log/private", &record, ("x-ccf-receipt", "json"));
-    judge(folder, &cert, "inline.json", answer.headers["x-ccf-receipt"].as_bytes(), None);
+    judge(sandbox, &cert, "inline.json", answer.headers["x-ccf-receipt"].as_bytes(), None);
 
     // With claims.
     let claimed = json!({ "id": 7, "msg": "with claims", "record_claim": true });
@@ -54,7 +54,7 @@ fn the_past(sandbox: &RunningSandbox) {
     let digest = ccf_crypto::hash::sha256(b"with claims").to_string();
     for (path, file) in [("/app/receipt/cose", "claims.cose"), ("/app/receipt", "claims.json")] {
         let receipt = once_there(&mut user, &format!("{path}?transaction_id={public}"), &[]);
-        judge(folder, &cert, file, &receipt.body, Some(&digest));
+        judge(sandbox, &cert, file, &receipt.body, Some(&digest));
     }
 
     // Every transaction since the beginning, signatures too, of every frontend.
@@ -112,7 +112,7 @@ fn send(user: &mut HttpClient, path: &str, record: &Value, header: (&'static str
 }
 
 /// Asks until the past is there.
-fn once_there(user: &mut HttpClient, path: &str, headers: &[(&'static str, &str)]) -> Reply {
+pub(crate) fn once_there(user: &mut HttpClient, path: &str, headers: &[(&'static str, &str)]) -> Reply {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let reply = user.send_with("GET", path, headers, bytes::Bytes::new()).unwrap();
@@ -126,20 +126,27 @@ fn once_there(user: &mut HttpClient, path: &str, headers: &[(&'static str, &str)
     }
 }
 
-/// The PyPI package and our own tool must accept a receipt, and ours must refuse another service's and other claims.
-fn judge(folder: &Path, cert: &Path, name: &str, receipt: &[u8], claims: Option<&str>) {
-    let file = folder.join(name);
+/// The PyPI package, verifiers that know nothing of it, and our own tool must accept a receipt, and ours must refuse
+/// another service's and other claims. `cert` is that of the service which signed, or, for a receipt in JSON, of one that
+/// continues it.
+pub(crate) fn judge(sandbox: &RunningSandbox, cert: &Path, name: &str, receipt: &[u8], claims: Option<&str>) {
+    let file = sandbox.folder.path().join(name);
     std::fs::write(&file, receipt).unwrap();
-    let script = shell::root().join("crates/cli/tests/e2e/judge_receipt.py");
-    let told =
-        shell::run(Command::new(shell::python_tool("python")).arg(script).arg(cert).arg(&file).args(claims));
-    assert_eq!(told.trim(), "accepted");
+    let judge = |python: PathBuf, script: &str| {
+        let script = shell::root().join("crates/cli/tests/e2e").join(script);
+        let told = shell::run(Command::new(python).arg(script).arg(cert).arg(&file).args(claims));
+        assert_eq!(told.trim(), "accepted");
+    };
+    judge(shell::python_tool("python"), "judge_receipt.py");
+    if !receipt.starts_with(b"{") {
+        judge(shell::cose_python(), "judge_cose.py");
+    }
     let told = shell::run(&mut verify(cert, &file, claims));
     assert!(told.contains("receipt holds") && told.contains("Not proved"), "{told}");
     let other = "0".repeat(63) + "1";
     let refused = shell::output(&mut verify(cert, &file, Some(&other)));
     assert_eq!(refused.status.code(), Some(1), "{}", shell::told(&refused));
-    let stranger = folder.join("workspace/sandbox_common/user0_cert.pem");
+    let stranger = sandbox.common("user0_cert.pem");
     let refused = shell::output(&mut verify(&stranger, &file, None));
     assert_eq!(refused.status.code(), Some(1), "{}", shell::told(&refused));
 }

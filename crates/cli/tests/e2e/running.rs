@@ -49,12 +49,12 @@ impl RunningSandbox {
 
     /// Starts a sandbox whose files, those of its node included, cannot grow beyond this many blocks of 512 bytes:
     /// writing more fails as on a full disk.
-    pub(crate) fn start_with_small_files(blocks: u32) -> Self {
+    pub(crate) fn start_with_small_files(blocks: u32, args: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         // The signal that otherwise goes with the limit would end the process.
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
         shell.args(["-c", &script, "sh"]).arg(shell::ccf());
-        Self::start_as(shell, &[])
+        Self::start_as(shell, args)
     }
 
     /// `command` runs our program with the arguments it is given.

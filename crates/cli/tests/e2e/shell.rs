@@ -27,6 +27,11 @@ pub(crate) fn python_tool(name: &str) -> PathBuf {
     prepared("venv/bin").join(name)
 }
 
+/// Python with verifiers of COSE that know nothing of that package.
+pub(crate) fn cose_python() -> PathBuf {
+    prepared("cose-venv/bin").join("python")
+}
+
 /// The folder where the npm packages are installed.
 pub(crate) fn npm_project() -> PathBuf {
     prepared("npm-app")

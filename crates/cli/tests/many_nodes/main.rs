@@ -17,6 +17,8 @@ mod member_node;
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod messages;
 mod network;
+mod operator_files;
+mod past;
 mod random;
 mod registers;
 mod replacement;

@@ -23,7 +23,10 @@ use std::{
 /// The interface that forwards to the primary.
 pub(crate) const FORWARDING: &str = "primary_rpc_interface";
 
-/// The interface that redirects to the primary.
+/// Where operators put ledger files that a node lacks, below its folder.
+pub(crate) const EARLIER: &str = "earlier";
+
+/// The interface that redirects to the primary, and serves no files.
 pub(crate) const REDIRECTING: &str = "redirecting";
 
 /// How a node differs from others of these tests.
@@ -35,6 +38,8 @@ pub(crate) struct Tuning {
     pub(crate) snapshot_tx_interval: u64,
     /// How long a backup waits for the primary's answer to what it forwarded.
     pub(crate) forwarding_timeout: Duration,
+    /// Whether backups copy the primary's snapshots.
+    pub(crate) backup_fetch: bool,
 }
 
 impl Default for Tuning {
@@ -44,6 +49,7 @@ impl Default for Tuning {
             signature_interval: Duration::from_millis(100),
             snapshot_tx_interval: 10_000,
             forwarding_timeout: Duration::from_secs(3),
+            backup_fetch: false,
         }
     }
 }
@@ -65,6 +71,7 @@ impl MemberNode {
     /// Starts a process in `folder`, and waits until it listens.
     pub(crate) fn start(folder: &Path, settings: &NodeSettings<'_>, tuning: Tuning, links: &Links) -> Self {
         let proxy = links.proxy();
+        fs::create_dir_all(folder.join(EARLIER)).unwrap();
         let configuration = configuration(settings, tuning, &proxy.to_string());
         let file = format!("{}.config.json", settings.index);
         fs::write(folder.join(&file), configuration.to_string()).unwrap();
@@ -170,11 +177,15 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     network["rpc_interfaces"][FORWARDING]["forwarding_timeout_ms"] = timeout.into();
     let role = |role: &str| json!({"kind": "NodeByRole", "target": {"role": role}});
     let mut redirecting = network["rpc_interfaces"][FORWARDING].clone();
+    redirecting["enabled_operator_features"] = json!([]);
     redirecting["redirections"] = json!({"to_primary": role("primary"), "to_backup": role("backup")});
     network["rpc_interfaces"][REDIRECTING] = redirecting;
     let millis = |time: Duration| format!("{}ms", time.as_millis());
     configuration["consensus"] =
         json!({"message_timeout": "50ms", "election_timeout": millis(tuning.election_timeout)});
+    configuration["ledger"]["read_only_directories"] = json!([EARLIER]);
+    configuration["snapshots"]["backup_fetch"] =
+        json!({"enabled": tuning.backup_fetch, "retry_interval": "100ms", "max_attempts": 100});
     configuration
 }
 

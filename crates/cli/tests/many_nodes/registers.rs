@@ -21,6 +21,8 @@ pub(crate) fn bundle() -> Value {
                 "get": endpoint("read", "readonly", "sometimes", "none"),
                 "put": endpoint("write", "readwrite", "always", "to_primary"),
             },
+            "/register/{name}/past": {"get": endpoint("past", "historical", "never", "none")},
+            "/registers/past": {"get": endpoint("pastRange", "readonly", "never", "none")},
             "/register/{name}/replace": {"post": endpoint("replace", "readwrite", "always", "to_primary")},
         }},
         "modules": [{"name": "registers.js", "module": include_str!("registers/registers.js")}],

@@ -43,10 +43,8 @@ pub(crate) struct Destination<'a> {
 struct Waiting {
     primary: NodeId,
     view: View,
-    tell: oneshot::Sender<Answer>,
+    tell: oneshot::Sender<Result<ForwardedResponse, Lost>>,
 }
-
-type Answer = Result<ForwardedResponse, Lost>;
 
 /// Why there will be no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +110,7 @@ impl Forwarder {
         session: &Session,
         active_view: View,
         request: &Request,
-    ) -> Result<(NodeId, oneshot::Receiver<Answer>), &'static str> {
+    ) -> Result<(NodeId, oneshot::Receiver<Result<ForwardedResponse, Lost>>), &'static str> {
         let primary = to.primary.ok_or("RPC could not be forwarded to unknown primary.")?;
         let peers = self.peers.get().ok_or(NO_CHANNEL)?;
         let (tell, told) = oneshot::channel();

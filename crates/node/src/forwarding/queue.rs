@@ -131,10 +131,8 @@ mod tests {
             thread::spawn(move || {
                 queue.work(|job| match job {
                     Some(job) => job(),
-                    None => {
-                        // Nobody may listen any more.
-                        let _ = tell.send(());
-                    }
+                    // Nobody may listen any more.
+                    None => drop(tell.send(())),
                 })
             });
         }
@@ -168,9 +166,7 @@ mod tests {
         let together = Arc::new(Barrier::new(2));
         for _ in 0..2 {
             let together = Arc::clone(&together);
-            assert!(queue.push(Box::new(move || {
-                together.wait();
-            })));
+            assert!(queue.push(Box::new(move || drop(together.wait()))));
         }
         queue.wake();
         (0..2).for_each(|_| paused.recv_timeout(PATIENCE).unwrap());

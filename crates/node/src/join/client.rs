@@ -1,17 +1,14 @@
 //! One HTTPS request to another node. Of a service: the server's certificate must chain to the service certificate, whatever
 //! its names and dates say. Or of none that is known yet: then any certificate is good.
 
-use crate::{
-    http::tls_provider,
-    outgoing::{server_name, tls_client},
-};
+use crate::http::tls_provider;
 use bytes::Bytes;
 use ccf_crypto::cert::{Certificate, verify_chain};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, Uri, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -76,8 +73,10 @@ impl Client {
         let text = |error: &dyn Display| format!("this node's certificate and key: {error}");
         let own = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|e| text(&e))?;
         let key = PrivateKeyDer::from_pem_slice(private_key.as_bytes()).map_err(|e| text(&e))?;
-        let verifier = Arc::new(NodeOfService { service, provider: tls_provider() });
-        let mut config = tls_client()
+        let provider = tls_provider();
+        let verifier = Arc::new(NodeOfService { service, provider: Arc::clone(&provider) });
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|error| error.to_string())?
             .dangerous()
             .with_custom_certificate_verifier(verifier)
@@ -131,7 +130,10 @@ impl Client {
     }
 
     async fn connect(&self, target: &str) -> Result<TlsStream<TcpStream>, Failure> {
-        let name = server_name(target).map_err(Failure::Handshake)?;
+        let host = target.rsplit_once(':').map_or(target, |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| Failure::Handshake(format!("{host}: {error}")))?;
         let stream =
             TcpStream::connect(target).await.map_err(|error| Failure::Connection(error.to_string()))?;
         self.tls.connect(name, stream).await.map_err(|error| {

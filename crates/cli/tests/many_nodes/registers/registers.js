@@ -31,3 +31,27 @@ export function replace(request) {
   }
   return { body: { found } };
 }
+
+/** What the transaction of the request's header wrote, with its receipt. */
+export function past(request) {
+  const { kv, receipt, transactionId } = ccf.historicalState;
+  const found = kv["registers"].get(ccf.strToBuf(request.params.name));
+  const value = found === undefined ? null : Number(ccf.bufToStr(found));
+  return { body: { value, receipt, transactionId } };
+}
+
+/** What the transactions of a range wrote. */
+export function pastRange(request) {
+  const query = Object.fromEntries(request.query.split("&").map((pair) => pair.split("=")));
+  const states = ccf.historical.getStateRange(7, Number(query.from), Number(query.to), 600);
+  if (states === null) {
+    return { statusCode: 202, headers: { "retry-after": "1" } };
+  }
+  const written = [];
+  for (const state of states) {
+    state.kv["registers"].forEach((value, name) => {
+      written.push({ name: ccf.bufToStr(name), value: Number(ccf.bufToStr(value)), id: state.transactionId });
+    });
+  }
+  return { body: { transactions: states.length, written } };
+}
