@@ -247,10 +247,16 @@ impl Deciding {
         let event = match message {
             Message::Gossip(Gossip { txid, .. }) => Event::Gossip { from, tx_id: *txid },
             Message::Vote(_) => Event::Vote { from },
-            Message::IAmOpen(IAmOpen { prev_service_fingerprint, .. }) => {
+            Message::IAmOpen(IAmOpen { prev_service_fingerprint, txid, .. }) => {
                 if *prev_service_fingerprint != self.fingerprint {
                     let text = "The sender recovers another service than this node";
                     return Err(ErrorResponse::invalid_input(text));
+                }
+                if *txid < self.last_signed {
+                    let own = self.last_signed;
+                    tracing::warn!(
+                        "The service that {from} opens ends at {txid}, this node's ledger at {own}"
+                    );
                 }
                 Event::Opened { from }
             }

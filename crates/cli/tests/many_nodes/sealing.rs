@@ -26,8 +26,9 @@ fn a_sealed_service_is_recovered_again_and_again_without_shares() {
             node.must_hold(before, &format!("written in life {before}"));
         }
         node.write(life, &format!("written in life {life}"));
-        remains = node.kill();
+        remains = if life == 1 { node.kill() } else { node.stop() };
     }
+    remains.must_be_accepted();
 }
 
 #[test]
@@ -139,7 +140,7 @@ fn three_nodes_decide_which_one_opens_and_the_others_join_it() {
     nodes[open].write(2, "with all of them");
     nodes[others[0]].must_hold(2, "with all of them");
     for node in nodes {
-        node.stop();
+        node.stop().must_be_accepted();
     }
 }
 
@@ -170,7 +171,7 @@ fn a_node_that_is_left_alone_opens_after_its_timeouts_and_says_so() {
     assert_eq!((refused.status.as_u16(), &refused.json()["error"]["code"]), (401, &json!("InvalidQuote")));
     assert_eq!(put(&node, "vote", &json!({})).status, 400);
     assert_eq!(put(&node, "timeout", &json!({})).status, 401);
-    node.stop();
+    node.stop().must_be_accepted();
     let alone = consortium.start("alone", &plan(at_place(1)));
     let refused = put(&alone, "gossip", &json!({"info": info, "txid": "2.3"}));
     let expected =

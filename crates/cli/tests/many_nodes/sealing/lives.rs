@@ -1,6 +1,6 @@
 //! A service whose nodes seal, its lives one after the other: started, killed, recovered from what is left on disk.
 
-use crate::{messages, service::wait_for, shell};
+use crate::{messages, service::wait_for, shell, verdicts};
 use ccf_cli::{
     governance_client::{BALLOT_YES, GovernanceClient},
     http_client::{HttpClient, Protocol},
@@ -206,6 +206,13 @@ pub(crate) struct Remains {
     folder: PathBuf,
 }
 
+impl Remains {
+    /// Judges accept its ledger, of all lives, as that of the last service.
+    pub(crate) fn must_be_accepted(&self) {
+        verdicts::must_be_accepted(&self.folder.join("0.ledger"), &[], &self.folder.join("service_cert.pem"));
+    }
+}
+
 impl Node {
     /// A file the node writes when it starts.
     pub(crate) fn file(&mut self, name: &str) -> String {
@@ -273,8 +280,9 @@ impl Node {
     }
 
     /// SIGTERM, and a proper end.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(self) -> Remains {
         self.process.stop().unwrap_or_else(|reason| panic!("{reason}"));
+        Remains { folder: self.folder }
     }
 
     /// SIGKILL.
