@@ -790,6 +790,22 @@ function checkEndpoint(info, path, moduleNames) {
   });
 }
 
+// A path may have parameters in braces, each with a name of its own and something between it and the next.
+function checkPath(uri, field) {
+  const names = new Set();
+  uri
+    .split("{")
+    .slice(1)
+    .forEach((part, i, parts) => {
+      const end = part.indexOf("}");
+      const name = part.slice(0, end);
+      if (end < 1 || names.has(name) || (end + 1 === part.length && i + 1 < parts.length)) {
+        throw new Error(`${field} is not a valid path: each { needs a name of its own and a }`);
+      }
+      names.add(name);
+    });
+}
+
 function checkBundle(bundle) {
   checkType(bundle, "object", "bundle");
   checkType(bundle.modules, "array", "bundle.modules");
@@ -803,8 +819,12 @@ function checkBundle(bundle) {
   checkType(bundle.metadata, "object", "bundle.metadata");
   checkType(bundle.metadata.endpoints, "object", "bundle.metadata.endpoints");
   for (const [uri, methods] of Object.entries(bundle.metadata.endpoints)) {
+    checkPath(uri, `bundle.metadata.endpoints["${uri}"]`);
     checkType(methods, "object", `bundle.metadata.endpoints["${uri}"]`);
     for (const [method, info] of Object.entries(methods)) {
+      if (!/^[a-z]+(-[a-z]+)*$/i.test(method)) {
+        throw new Error(`bundle.metadata.endpoints["${uri}"]["${method}"] is not an HTTP method`);
+      }
       checkEndpoint(info, `bundle.metadata.endpoints["${uri}"]["${method}"]`, moduleNames);
     }
   }

@@ -209,6 +209,22 @@ fn the_javascript_application() {
         json!({"bundle": {"modules": [], "metadata": {"endpoints": {"/x": {"get": {"js_module": "x"}}}}}});
     let answer = service.propose(0, json!([{"name": "set_js_app", "args": missing}]));
     assert!(answer.error().2.contains("module 'x' not found in bundle"));
+
+    let properties = json!({"js_module": "a.js", "js_function": "f", "mode": "readonly",
+        "forwarding_required": "never", "authn_policies": []});
+    for (path, method, expected) in [
+        ("/x{", "get", "is not a valid path"),
+        ("/{a}{b}", "get", "is not a valid path"),
+        ("/{a}/{a}", "get", "is not a valid path"),
+        ("/x", "bad verb", "is not an HTTP method"),
+    ] {
+        let bundle = json!({"bundle": {
+            "modules": [{"name": "a.js", "module": "export function f() {}"}],
+            "metadata": {"endpoints": {path: {method: properties}}},
+        }});
+        let answer = service.propose(0, json!([{"name": "set_js_app", "args": bundle}]));
+        assert!(answer.error().2.contains(expected), "{path} {method}: {answer:?}");
+    }
 }
 
 #[test]
