@@ -4,7 +4,7 @@ use crate::{
     records::{self, Message, PRIVATE, Record},
     standard,
 };
-use ccf_sdk::{RedirectionStrategy, authn, prelude::*, tables::USER_INFO};
+use ccf_sdk::{RedirectionStrategy, TX_ID_HEADER, authn, prelude::*, tables::USER_INFO};
 use serde_json::Value;
 
 pub(crate) fn install(app: &mut Registry) -> Result<(), InvalidTemplate> {
@@ -113,6 +113,7 @@ fn anonymous_v2(ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
         if fail {
             return Err(ErrorResponse::internal("This request was asked to fail after its commit."));
         }
+        response.headers.set(TX_ID_HEADER, tx_id);
         response.set_body("application/json", format!(r#"{{"success":true,"tx_id":"{tx_id}"}}"#));
         Ok(())
     });

@@ -133,9 +133,12 @@ fn private_messages_of_all_kinds_of_callers() {
 
     log.service.call_as(None);
     assert_eq!(log.post("/app/log/private/anonymous", &record), (200, json!(true)));
-    let (status, body) = log.post("/app/log/private/anonymous/v2", &record);
+    let response = log.send(Method::Post, "/app/log/private/anonymous/v2", &[], &record.to_string());
+    let (status, body) = answer(&response);
     assert_eq!((status, &body["success"]), (200, &json!(true)));
     assert!(body["tx_id"].as_str().unwrap().starts_with("2."));
+    let tx_id = response.headers.get("x-ms-ccf-transaction-id").unwrap().to_text();
+    assert_eq!(Some(tx_id.as_str()), body["tx_id"].as_str());
     let failed = log.post("/app/log/private/anonymous/v2?fail=true", &json!({"id": 1, "msg": "kept"}));
     assert_eq!(failed.0, 500);
     let user = log.user.certificate.der().to_vec();

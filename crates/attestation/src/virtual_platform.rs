@@ -75,6 +75,10 @@ impl VerifiedVirtual {
     /// # Errors
     /// [`MalformedEvidence`].
     pub fn read(quote: &[u8]) -> Result<VerifiedVirtual, MalformedEvidence> {
+        // The parser of the struct would also take a list.
+        if quote.trim_ascii_start().first() != Some(&b'{') {
+            return Err(MalformedEvidence::Json);
+        }
         let unverified: Unverified = serde_json::from_slice(quote).map_err(|_| MalformedEvidence::Json)?;
         let report_data =
             STANDARD.decode(&unverified.report_data).ok().and_then(|bytes| bytes.try_into().ok());
@@ -107,6 +111,8 @@ mod tests {
     #[test]
     fn odd_evidence_is_refused() {
         assert_eq!(VerifiedVirtual::read(b"{}"), Err(MalformedEvidence::Json));
+        let list = format!(r#"["","m","{}"]"#, STANDARD.encode([0x22; 32]));
+        assert_eq!(VerifiedVirtual::read(list.as_bytes()), Err(MalformedEvidence::Json));
         let short = br#"{"host_data":"","measurement":"m","report_data":"AAAA"}"#;
         assert_eq!(VerifiedVirtual::read(short), Err(MalformedEvidence::ReportData));
         let full = format!(r#"{{"measurement":"m","report_data":"{}"}}"#, STANDARD.encode([0; 32]));

@@ -134,7 +134,10 @@ pub fn run(args: &SandboxArgs) -> Result<ExitCode, String> {
         Err(reason) => {
             let logs: Vec<String> =
                 network.nodes.iter().map(|node| node.log_file.display().to_string()).collect();
-            return Err(format!("{reason}\nThe logs of the nodes: {}", logs.join(", ")));
+            return Err(match logs.is_empty() {
+                true => reason,
+                false => format!("{reason}\nThe logs of the nodes: {}", logs.join(", ")),
+            });
         }
     }
     print_ready(args, &workspace, &people, &application, &network)?;
@@ -440,9 +443,28 @@ fn stop(network: Network) -> Result<ExitCode, String> {
     network.stop()?;
     announce("All CCF nodes stopped.");
     if ledger.is_dir() {
-        announce(&format!("Verify the ledger: ccf ledger verify --uncommitted {}", shown(&ledger).display()));
+        announce(&format!(
+            "Verify the ledger: {} ledger verify --uncommitted {}",
+            in_shell(&this_program()),
+            in_shell(&shown(&ledger))
+        ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// This program as a shell finds it from the current folder, on the search path or not.
+fn this_program() -> PathBuf {
+    let Ok(program) = std::env::current_exe() else { return PathBuf::from("ccf") };
+    let program = shown(&program);
+    // A name alone would be looked for on the search path.
+    if program.components().count() == 1 { Path::new(".").join(program) } else { program }
+}
+
+/// A path as one word of a shell command.
+fn in_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 /// Prints what the node writes to its log from now on.

@@ -62,6 +62,9 @@ pub enum CoseError {
     /// A header parameter marked critical that is not understood.
     #[error("unknown critical COSE header")]
     UnknownCritical,
+    /// The key identifier is no text, so it names nobody.
+    #[error("the key identifier is not that of a member or user")]
+    UnknownKeyId,
     /// The message is of another type than expected.
     #[error("unexpected message type")]
     WrongType,

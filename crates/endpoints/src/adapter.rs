@@ -5,21 +5,10 @@ mod accept;
 use crate::{
     context::EndpointContext,
     error::ErrorResponse,
+    foreign_json,
     http::{Method, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
-
-/// The body parsed as JSON; an empty one reads as `{}`.
-pub(crate) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ErrorResponse> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| {
-        if error.is_data() {
-            ErrorResponse::invalid_input(format!("At #/: {error}"))
-        } else {
-            ErrorResponse::from(error)
-        }
-    })
-}
 
 /// Answers with a value as compact JSON.
 pub(crate) fn respond_json(
@@ -54,7 +43,7 @@ where
 {
     move |context| {
         let get = context.request().method() == Method::Get;
-        let input = parse_json(if get { b"" } else { context.request().body() })?;
+        let input = foreign_json::parse(if get { b"" } else { context.request().body() })?;
         let output = function(context, input)?;
         answer(context, &output)
     }

@@ -139,7 +139,7 @@ impl<'a> EndpointContext<'a> {
     /// # Errors
     /// 400 `InvalidInput`.
     pub fn json_body<T: DeserializeOwned>(&self) -> Result<T, ErrorResponse> {
-        crate::adapter::parse_json(self.request.body())
+        crate::foreign_json::parse(self.request.body())
     }
 
     /// Answers with JSON, compact. Declare the fields of structs in alphabetical order.

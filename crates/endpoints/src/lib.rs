@@ -25,6 +25,7 @@ mod context;
 mod dispatch;
 mod endpoint;
 mod error;
+mod foreign_json;
 pub mod historical;
 mod http;
 pub mod indexing;
@@ -56,6 +57,7 @@ pub use crate::endpoint::{
     EndpointDefinition, ForwardingRequired, Frontend, Handler, Mode, QueryParameter, RedirectionStrategy,
 };
 pub use crate::error::{ErrorCode, ErrorResponse};
+pub use crate::foreign_json::parse as parse_json;
 pub use crate::http::{
     FromQuery, HeaderValue, Headers, HeadersBuilder, InvalidHeader, Method, Query, Request, RequestHead,
     Response, ResponseHeaders, UnknownMethod, decode_query, percent_decode, status_reason,

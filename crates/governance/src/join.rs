@@ -24,7 +24,7 @@ use crate::{
     },
 };
 use ccf_crypto::cert::{Certificate, CertificateKind, Issuer, SigningRequest};
-use ccf_endpoints::{ErrorCode, ErrorResponse};
+use ccf_endpoints::{ErrorCode, ErrorResponse, parse_json};
 use ccf_kv::Tx;
 use ccf_ledger::secrets::LedgerSecrets;
 use ccf_types::{NodeId, SeqNo};
@@ -89,16 +89,7 @@ pub enum JoinDecision {
 /// # Errors
 /// 400 `InvalidInput`.
 pub fn parse_request(body: &[u8]) -> Result<JoinRequest, ErrorResponse> {
-    let body = if body.is_empty() { b"{}" } else { body };
-    let value: serde_json::Value = serde_json::from_slice(body)?;
-    let Some(object) = value.as_object() else {
-        return Err(ErrorResponse::invalid_input("At #/: Expected object"));
-    };
-    if let Some(missing) = message::REQUIRED.iter().find(|key| !object.contains_key(**key)) {
-        let text = format!("At #/: Missing required field '{missing}' in object: {value}");
-        return Err(ErrorResponse::invalid_input(text));
-    }
-    serde_json::from_value(value).map_err(|error| ErrorResponse::invalid_input(format!("At #/: {error}")))
+    parse_json(body)
 }
 
 /// Decides on a request to join; the writes of an answer must be committed.

@@ -15,7 +15,7 @@ use crate::{
         proposal::{ProposalInfo, ProposalState},
     },
 };
-use ccf_endpoints::{ErrorCode, ErrorResponse, authn::MemberCose};
+use ccf_endpoints::{ErrorCode, ErrorResponse, authn::MemberCose, parse_json};
 use ccf_kv::{KvError, Tx};
 use ccf_types::Digest;
 
@@ -153,7 +153,7 @@ fn ballot_of(payload: &[u8]) -> Result<String, ErrorResponse> {
     struct Payload {
         ballot: serde_json::Value,
     }
-    let payload: Payload = serde_json::from_slice(payload)?;
+    let payload: Payload = parse_json(payload)?;
     match payload.ballot {
         serde_json::Value::String(ballot) => Ok(ballot),
         _ => Err(ErrorResponse::invalid_input(

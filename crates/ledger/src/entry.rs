@@ -44,7 +44,10 @@ pub enum EntryError {
     /// Flag bits other than 1 and 2.
     #[error("unknown entry flags {0:#04x}")]
     UnknownFlags(u8),
-    /// The size field disagrees with the bytes there are, or is impossible.
+    /// No entry is as large, or as small, as the size field says.
+    #[error("the entry's size field says {0}, which no entry can have")]
+    ImpossibleSize(u64),
+    /// The size field disagrees with the bytes there are.
     #[error("the entry's size field says {stated}, but {actual} bytes follow the header")]
     Size {
         /// The size field.

@@ -46,15 +46,17 @@ pub enum FileError {
         source: io::Error,
     },
     /// The offset table or its position is not valid.
-    #[error("{path}: invalid offset table: {reason}", path = path.display())]
+    #[error("{path}, offset {offset}: invalid offset table: {reason}", path = path.display())]
     Table {
         /// The file.
         path: PathBuf,
+        /// Where in the file: 0 if its position is not valid.
+        offset: u64,
         /// What is wrong.
         reason: &'static str,
     },
     /// An entry is malformed.
-    #[error("{path}: entry {seqno} at offset {offset}: {source}", path = path.display())]
+    #[error("{path}, offset {offset}, transaction {seqno}: {source}", path = path.display())]
     Entry {
         /// The file.
         path: PathBuf,

@@ -18,7 +18,7 @@ pub use checker::{LedgerChecker, SignatureCheck};
 pub use run::run;
 
 use ccf_types::{Digest, SeqNo, TxId};
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use crate::{entry::EntryError, files::FileError, merkle::BlobError, signature::SignatureError};
 
@@ -71,6 +71,8 @@ pub struct Verdict {
     pub uncommitted_tail: u64,
     /// The identities the service has had, in order.
     pub services: Vec<ServiceIdentity>,
+    /// Files that were not looked at because others hold their entries, by their names.
+    pub covered: Vec<PathBuf>,
     /// The first thing that is wrong, if any. Nothing after it was looked at.
     pub failure: Option<Failure>,
 }
@@ -93,17 +95,37 @@ pub struct ServiceIdentity {
 }
 
 /// Where and why a ledger is refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}, offset {offset}, transaction {seqno}: {reason}", path = path.display())]
+///
+/// The place is that of the bad entry where that can be told. The content of an entry is covered by the next signature
+/// only, so without more it can be any entry from the last good signature to the one that does not fit: then the place
+/// is that of the first of them, and `until` the last.
+#[derive(Debug)]
 pub struct Failure {
     /// The file.
     pub path: PathBuf,
     /// Where in the file the bad entry begins.
     pub offset: u64,
-    /// Which entry it is, or would be.
+    /// Which entry it is, or would be; of a damaged table, the entry after the last one.
     pub seqno: SeqNo,
+    /// The last entry that can be the bad one, if it is not known which.
+    pub until: Option<SeqNo>,
     /// What is wrong.
     pub reason: Reason,
+}
+
+impl std::error::Error for Failure {}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure { path, offset, seqno, until, reason } = self;
+        write!(f, "{}, offset {offset}", path.display())?;
+        match (until, reason) {
+            (Some(until), _) => write!(f, ", one of the transactions {seqno} to {until}")?,
+            (None, Reason::Table(_)) => {}
+            (None, _) => write!(f, ", transaction {seqno}")?,
+        }
+        write!(f, ": {reason}")
+    }
 }
 
 /// What can be wrong with a ledger.
@@ -122,7 +144,20 @@ pub enum Reason {
         /// Its size.
         bytes: u64,
     },
-    /// The file cannot be read, or its table is wrong.
+    /// The entry has another length than the table of offsets says; what follows it is no entry.
+    #[error(
+        "the entry ends at {found} by its size field, and at {table} by the file's table of offsets; nothing follows at {found}"
+    )]
+    Length {
+        /// The offset behind the entry, by its size field.
+        found: u64,
+        /// The same by the table.
+        table: u64,
+    },
+    /// The entries are there, their table is damaged.
+    #[error("invalid offset table: {0}")]
+    Table(&'static str),
+    /// The file cannot be read.
     #[error(transparent)]
     File(FileError),
     /// No file holds this entry.
@@ -167,16 +202,22 @@ pub enum Reason {
     /// The tree in the signature transaction is malformed.
     #[error("serialised Merkle tree: {0}")]
     Blob(#[from] BlobError),
-    /// The tree in the signature transaction is not the tree of the entries. Found only here, because entries are
-    /// covered by the next signature.
+    /// The entry is not what was signed: the next signature signs a tree with another leaf for it.
+    #[error("the entry is not what the signature at {0} signs")]
+    Altered(SeqNo),
+    /// The tree in the signature transaction is neither that of the entries nor the one that is signed.
+    #[error("the Merkle tree in the signature transaction is not the one that it signs")]
+    AlteredTree,
+    /// The tree in the signature transaction is not the tree of the entries, and nothing says which of both is right.
+    /// Found only here, because entries are covered by the next signature.
     #[error(
-        "one of the entries {from} to {to}, or this signature transaction, is not what was signed{}",
+        "not what was signed: the signature at {to} has a tree of other entries{}",
         differs.map_or_else(String::new, |seqno| format!("; the first that differs is {seqno}"))
     )]
     OtherTree {
-        /// The first entry that this signature covers and the one before did not.
+        /// The signature before, of which only the content was covered by itself.
         from: SeqNo,
-        /// The last one.
+        /// This signature.
         to: SeqNo,
         /// The first entry of which the recorded tree has another leaf, if the tree tells.
         differs: Option<SeqNo>,

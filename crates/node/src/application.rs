@@ -1,6 +1,6 @@
 //! What a binary links into a node: an application.
 
-use ccf_endpoints::{Frontend, Registry, indexing::Indexing, openapi::ApiInfo};
+use ccf_endpoints::{Frontend, Registry, indexing::Indexing};
 use ccf_js::{Console, JsApp, Level, Tag};
 use ccf_kv::Store;
 use ccf_types::NodeId;
@@ -35,17 +35,13 @@ impl Application {
         Application { name, endpoints: Box::new(endpoints) }
     }
 
-    /// The application that governance installs: JavaScript endpoints kept in the store.
+    /// The application that governance installs: JavaScript endpoints kept in the store. Its API has the registry's
+    /// own title and version (applications specification, section 12).
     #[must_use]
     pub fn js_generic() -> Application {
         Application::native("js_generic", |_| {
             let mut registry = Registry::new(Frontend::App);
             registry.set_dynamic(Arc::new(JsApp::new(script_console())));
-            registry.set_info(ApiInfo {
-                title: "CCF Sample JS App".to_owned(),
-                description: "Endpoints installed by governance.".to_owned(),
-                version: "0.1.0".to_owned(),
-            });
             Ok(registry)
         })
     }

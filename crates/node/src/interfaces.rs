@@ -26,9 +26,9 @@ pub(crate) enum InterfaceError {
     /// The threads.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A pattern of accepted endpoints.
-    #[error("accepted_endpoints: {0}")]
-    Pattern(#[from] InvalidPattern),
+    /// A pattern of accepted endpoints, with the name of the interface.
+    #[error("network.rpc_interfaces.{0}.accepted_endpoints: {1}")]
+    Pattern(String, InvalidPattern),
     /// A certificate.
     #[error("TLS certificate: {0}")]
     Certificate(#[from] TlsIdentityError),
@@ -142,12 +142,14 @@ fn settings(name: &str, interface: &RpcInterface) -> InterfaceSettings {
 
 fn rules(name: &str, interface: &RpcInterface) -> Result<InterfaceRules, InterfaceError> {
     let unsecured = interface.authority() == config::Authority::Unsecured;
-    let accepted_endpoints = match &interface.accepted_endpoints {
-        Some(patterns) => Some(AcceptedEndpoints::new(patterns)?),
+    let patterns = match &interface.accepted_endpoints {
+        Some(patterns) => Some(patterns.as_slice()),
         // Without TLS only what is named is served.
-        None if unsecured => Some(AcceptedEndpoints::new::<&str>(&[])?),
+        None if unsecured => Some(&[][..]),
         None => None,
     };
+    let compiled = patterns.map(AcceptedEndpoints::new).transpose();
+    let accepted_endpoints = compiled.map_err(|error| InterfaceError::Pattern(name.to_owned(), error))?;
     let features = interface.enabled_operator_features.iter().map(|feature| match feature {
         OperatorFeature::SnapshotRead => RuleFeature::SnapshotRead,
         OperatorFeature::LedgerChunkRead => RuleFeature::LedgerChunkRead,

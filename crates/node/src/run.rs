@@ -31,7 +31,8 @@ struct Exit {
 #[must_use]
 #[allow(clippy::needless_pass_by_value, reason = "the application is the node's")]
 pub fn run(application: Application) -> i32 {
-    match run_with(std::env::args(), &application) {
+    let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    match run_with(args, &application) {
         Ok(()) => exit::OK,
         Err(Exit { code }) => code,
     }
@@ -62,7 +63,8 @@ fn run_with(args: impl Iterator<Item = String>, application: &Application) -> Re
 
     logging::install(config.logging.format);
     tracing::info!("CCF version: {CCF_VERSION}");
-    let quoted: Vec<String> = args.iter().map(|arg| format!("{arg:?}")).collect();
+    // Those of the process, which may have handed us only some of them.
+    let quoted: Vec<String> = std::env::args_os().map(|arg| format!("{:?}", arg.to_string_lossy())).collect();
     tracing::info!("CLI args: {}", quoted.join(" "));
     if command_line.check {
         tracing::info!("Configuration file successfully verified");
@@ -109,6 +111,8 @@ fn serve(
         .build()
         .map_err(|error| refuse(&StartError::System(error)))?;
     runtime.block_on(async {
+        #[cfg(target_os = "linux")]
+        ignore_file_size_signal().map_err(|e| refuse(&StartError::System(e)))?;
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| refuse(&StartError::System(e)))?;
         let mut hangup = signal(SignalKind::hangup()).map_err(|e| refuse(&StartError::System(e)))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| refuse(&StartError::System(e)))?;
@@ -165,6 +169,16 @@ fn serve(
         stop(service);
         Ok(None)
     })
+}
+
+/// SIGXFSZ, which Linux sends with a write beyond the limit on the size of files, would end the process without a word.
+/// Caught, the write fails like one to a full disk.
+#[cfg(target_os = "linux")]
+fn ignore_file_size_signal() -> std::io::Result<()> {
+    /// The same on all platforms that nodes run on.
+    const SIGXFSZ: i32 = 25;
+    // The handler stays when what would tell of signals is dropped.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
 fn stop(service: RunningService) {

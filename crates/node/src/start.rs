@@ -80,6 +80,12 @@ pub(crate) enum StartError {
         /// What is wrong with it.
         reason: InvalidIdentity,
     },
+    /// No rules to govern the service by.
+    #[error("command.start.constitution_files names no file: there is nothing to govern by")]
+    NoConstitution,
+    /// A directory that the configuration names must be there.
+    #[error("{0}")]
+    NoDirectory(String),
     /// Nobody could govern the service.
     #[error("command.start.members names no member: nobody could open or govern the service")]
     NoMembers,
@@ -168,6 +174,7 @@ pub(crate) enum Prepared {
 /// [`StartError`].
 pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
     let node_data = config.node_data_json_file.as_deref().map(read_json).transpose()?.flatten();
+    check_directories(config)?;
     match config.command.kind {
         CommandKind::Start => Ok(Prepared::Start(Box::new(prepare_start(config, node_data)?))),
         CommandKind::Join => {
@@ -181,6 +188,21 @@ pub(crate) fn prepare(config: &Config) -> Result<Prepared, StartError> {
     }
 }
 
+/// What is only read must be there (node specification, sections 3.4 and 4).
+fn check_directories(config: &Config) -> Result<(), StartError> {
+    if let Some(missing) = config.ledger.read_only_directories.iter().find(|directory| !directory.is_dir()) {
+        let text = format!("{} read-only ledger is not a directory", missing.display());
+        return Err(StartError::NoDirectory(text));
+    }
+    match config.snapshots.read_only_directory.as_deref() {
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
+            let text = format!("{} read-only snapshots is not a directory", directory.display());
+            Err(StartError::NoDirectory(text))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn prepare_start(config: &Config, node_data: Option<serde_json::Value>) -> Result<PreparedStart, StartError> {
     let start = config.command.start.clone().unwrap_or_default();
     let members = start.members.iter().map(read_member).collect::<Result<Vec<_>, _>>()?;
@@ -191,6 +213,9 @@ fn prepare_start(config: &Config, node_data: Option<serde_json::Value>) -> Resul
         .map(|path| output_files::read_text(path))
         .collect::<Result<Vec<_>, _>>()?;
     let constitution = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n");
+    if constitution.is_empty() {
+        return Err(StartError::NoConstitution);
+    }
     ccf_js::check_constitution(&constitution).map_err(StartError::Constitution)?;
     if members.is_empty() {
         return Err(StartError::NoMembers);

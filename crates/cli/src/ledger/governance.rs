@@ -83,10 +83,11 @@ pub fn actions(args: &GovernanceArgs) -> Result<Vec<Action>, String> {
     Ok(actions)
 }
 
-/// What earlier transactions said about proposals.
+/// What earlier transactions said about proposals, and the last acknowledgement of each member.
 #[derive(Default)]
 struct Known {
     proposals: BTreeMap<String, Proposal>,
+    acks: BTreeMap<String, Value>,
 }
 
 #[derive(Default)]
@@ -151,9 +152,15 @@ impl Known {
             });
         };
         for (member, ack) in &writes.acks {
-            let is_signed = |name: &str| ack.get(name).is_some_and(|request| !request.is_null());
+            let request = ["cose_sign1_req", "signed_req"].map(|name| &ack[name]);
+            let request = request.into_iter().find(|request| !request.is_null());
             let digest = ack["state_digest"].as_str().unwrap_or_default();
-            match is_signed("cose_sign1_req") || is_signed("signed_req") {
+            // A new digest leaves the acknowledgement of an earlier one in the row.
+            let is_new = match request {
+                Some(request) => self.acks.insert(member.clone(), request.clone()).as_ref() != Some(request),
+                None => false,
+            };
+            match is_new {
                 true => add(Some(member), "acknowledgement", None, digest.to_owned()),
                 // The genesis transaction makes a row for each member, without a digest.
                 false if digest.is_empty() => {}

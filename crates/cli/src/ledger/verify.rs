@@ -129,12 +129,17 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
             let mut answer = as_json(&verdict, args.level, refusal.as_deref());
             answer["ignored"] = names(&passed_over.foreign);
             answer["not_looked_at"] = names(&passed_over.unwanted);
+            answer["covered_by_others"] = names(&verdict.covered);
             terminal::say(answer.to_string());
         }
         false => {
             terminal::say(in_words(&verdict, args.level, refusal.as_deref()));
             if !passed_over.foreign.is_empty() {
                 terminal::say(format!("Ignored, no ledger files: {}", list(&passed_over.foreign)));
+            }
+            if !verdict.covered.is_empty() {
+                let what = "Not judged, because other files hold their transactions";
+                terminal::say(format!("{what}: {}", list(&verdict.covered)));
             }
             if !passed_over.unwanted.is_empty() {
                 let advice = "--uncommitted, or --recovery for files of a recovery, includes them";
@@ -197,7 +202,7 @@ fn must_be_a_folder(path: &Path) -> Result<(), String> {
 /// Files in the folders of which the verdict says nothing.
 #[derive(Default)]
 struct PassedOver {
-    /// Their names are not those of ledger files.
+    /// Their names are not those of ledger files, or they are no plain files: a link is not followed.
     foreign: Vec<PathBuf>,
     /// Ledger files that the options leave out.
     unwanted: Vec<PathBuf>,
@@ -206,7 +211,8 @@ struct PassedOver {
 fn passed_over(args: &VerifyArgs) -> PassedOver {
     let mut found = PassedOver::default();
     for entry in args.directories.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
-        match entry.file_name().to_str().and_then(ChunkName::parse) {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        match entry.file_name().to_str().and_then(ChunkName::parse).filter(|_| is_file) {
             None => found.foreign.push(entry.path()),
             Some(name) if (!args.uncommitted && !name.committed) || (!args.recovery && name.recovery) => {
                 found.unwanted.push(entry.path());
@@ -286,6 +292,7 @@ fn as_json(verdict: &Verdict, level: VerifyLevel, refusal: Option<&str>) -> Valu
             "file": failure.path.display().to_string(),
             "offset": failure.offset,
             "seqno": failure.seqno.0,
+            "until": failure.until.map(|until| until.0),
             "reason": failure.reason.to_string(),
         })
     });

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM as a flag that every wait looks at.
+//! Ctrl-C, SIGTERM and SIGHUP (the terminal is gone) as a flag that every wait looks at.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over Ctrl-C and SIGTERM for the rest of the process.
+    /// Takes over Ctrl-C, SIGTERM and SIGHUP for the rest of the process.
     ///
     /// # Errors
     /// When the operating system refuses.
@@ -76,6 +76,7 @@ fn terminate(_: u32) {}
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
@@ -85,6 +86,7 @@ impl Signals {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -92,6 +94,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -213,7 +213,11 @@ impl NodeProcess {
         if words.is_empty() {
             words = tail(&self.log_file());
         }
-        let lines: Vec<&str> = words.lines().collect();
+        let is_failure = |line: &&str| line.contains("[fail ]") || line.contains("[fatal]");
+        let mut lines: Vec<&str> = words.lines().filter(is_failure).collect();
+        if lines.is_empty() {
+            lines = words.lines().collect();
+        }
         let shown = &lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..];
         let text: String = shown.iter().map(|line| format!("  {line}\n")).collect();
         format!("{text}Its whole log: {}", self.log_file().display())

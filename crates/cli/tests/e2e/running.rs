@@ -51,8 +51,7 @@ impl RunningSandbox {
     /// writing more fails as on a full disk.
     pub(crate) fn start_with_small_files(blocks: u32, args: &[&str]) -> Self {
         let mut shell = Command::new("sh");
-        // The signal that otherwise goes with the limit would end the process.
-        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        let script = format!("ulimit -f {blocks}; exec \"$@\"");
         shell.args(["-c", &script, "sh"]).arg(shell::ccf());
         Self::start_as(shell, args)
     }
@@ -189,6 +188,12 @@ impl RunningSandbox {
     /// Presses Ctrl-C, waits for the end, and returns what it printed meanwhile.
     pub(crate) fn stop(self) -> Stopped {
         signal("INT", self.process.id());
+        self.wait()
+    }
+
+    /// The same with another signal than that of Ctrl-C.
+    pub(crate) fn stop_by(self, name: &str) -> Stopped {
+        signal(name, self.process.id());
         self.wait()
     }
 

@@ -76,7 +76,7 @@ fn a_change_that_only_the_next_signature_shows() {
     bytes[at] = b'b';
     fs::write(&path, bytes).unwrap();
     let told = verify(&ledger.folder, &["--level", "merkle"]);
-    says(&told, 1, &["one of the entries 1 to 1, or this signature", "first that differs is 1"]);
+    says(&told, 1, &["offset 8, transaction 1: the entry is not what the signature at 2 signs"]);
 
     let ledger = self::ledger();
     let path = ledger.folder.join("ledger_3-13.committed");
@@ -87,8 +87,47 @@ fn a_change_that_only_the_next_signature_shows() {
     says(
         &verify(&ledger.folder, &["--level", "merkle"]),
         1,
-        &["one of the entries", "first that differs is"],
+        &["offset 8, transaction 3: the entry is not what the signature at"],
     );
+}
+
+#[test]
+fn a_committed_file_that_was_cut_off() {
+    let ledger = ledger();
+    let path = ledger.folder.join("ledger_3-13.committed");
+    let bytes = fs::read(&path).unwrap();
+    // The entries 3 to 6 are whole.
+    fs::write(&path, &bytes[..16_500]).unwrap();
+    let place = "ledger_3-13.committed, offset 16488, transaction 7: ";
+    says(&verify(&ledger.folder, &[]), 1, &["REFUSED", place, "but 4 bytes", "until 2.6"]);
+    let told = verify(&ledger.folder, &["--json"]);
+    says(&told, 1, &[r#""offset":16488"#, r#""seqno":7"#, r#""until":null"#]);
+    let output = Command::new(env!("CARGO_BIN_EXE_ccf"))
+        .args(["ledger", "read"])
+        .arg(&ledger.folder)
+        .output()
+        .unwrap();
+    let [shown, complaint] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(shown.contains("\n2.6  ") && !shown.contains("\n2.7  "), "{shown}");
+    assert!(complaint.contains(place), "{complaint}");
+
+    fs::write(&path, "").unwrap();
+    says(&verify(&ledger.folder, &[]), 1, &["offset 0, transaction 3: ", "only 0 bytes", "until 2.2"]);
+}
+
+/// Files that the verdict does not speak of are named.
+#[test]
+fn files_that_are_not_judged() {
+    let ledger = ledger();
+    let shorter = ledger.folder.join("ledger_3-12.committed");
+    fs::copy(ledger.folder.join("ledger_3-13.committed"), &shorter).unwrap();
+    let link = ledger.folder.join("ledger_200-300.committed");
+    std::os::unix::fs::symlink("nowhere", link).unwrap();
+    let told = verify(&ledger.folder, &[]);
+    says(&told, 0, &["Not judged, because other files hold", "ledger_3-12.committed"]);
+    says(&told, 0, &["Ignored, no ledger files: ", "ledger_200-300.committed"]);
+    says(&verify(&ledger.folder, &["--json"]), 0, &[r#""covered_by_others":["#, "ledger_3-12.committed"]);
 }
 
 #[test]

@@ -85,14 +85,12 @@ impl<'a> MemberRequest<'a> {
         let message = decode_request(bytes, &[GOV_TYPE, GOV_CREATED_AT, GOV_PROPOSAL_ID])?;
         let header = message.header();
         let created_at = header.get_text(GOV_CREATED_AT).ok_or(CoseError::MissingHeader(GOV_CREATED_AT))?;
-        Ok(MemberRequest {
-            key_id: key_id(&message)?,
-            message_type: optional_text(header.get_text(GOV_TYPE), GOV_TYPE)?,
-            created_at: created_at.unsigned().map_err(|_| CoseError::InvalidHeader(GOV_CREATED_AT))?,
-            proposal_id: optional_text(header.get_text(GOV_PROPOSAL_ID), GOV_PROPOSAL_ID)?,
-            content: message.attached_payload()?,
-            message,
-        })
+        let message_type = optional_text(header.get_text(GOV_TYPE), GOV_TYPE)?;
+        let created_at = seconds(&created_at, GOV_CREATED_AT)?;
+        let proposal_id = optional_text(header.get_text(GOV_PROPOSAL_ID), GOV_PROPOSAL_ID)?;
+        let content = message.attached_payload()?;
+        let key_id = key_id(&message)?;
+        Ok(MemberRequest { key_id, message_type, created_at, proposal_id, content, message })
     }
 
     /// Refuses a message of another type.
@@ -168,14 +166,10 @@ impl<'a> UserRequest<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, CoseError> {
         let message = decode_request(bytes, &[USER_TYPE, USER_CREATED_AT])?;
         let header = message.header();
-        let created_at = header.get_text(USER_CREATED_AT).map(|item| item.unsigned());
-        Ok(UserRequest {
-            key_id: key_id(&message)?,
-            message_type: optional_text(header.get_text(USER_TYPE), USER_TYPE)?,
-            created_at: created_at.transpose().map_err(|_| CoseError::InvalidHeader(USER_CREATED_AT))?,
-            content: message.attached_payload()?,
-            message,
-        })
+        let created_at = header.get_text(USER_CREATED_AT).map(|item| seconds(&item, USER_CREATED_AT));
+        let (created_at, content) = (created_at.transpose()?, message.attached_payload()?);
+        let message_type = optional_text(header.get_text(USER_TYPE), USER_TYPE)?;
+        Ok(UserRequest { key_id: key_id(&message)?, message_type, created_at, content, message })
     }
 
     /// Verifies with the key of the user's certificate. RSA keys are refused.
@@ -215,6 +209,7 @@ impl<'a> UserRequest<'a> {
 fn decode_request<'a>(bytes: &'a [u8], texts: &[&str]) -> Result<Sign1<'a>, CoseError> {
     let message = Sign1::decode(bytes)?;
     message.algorithm()?;
+    message.key_id()?;
     message.check_critical(|item| match (item.integer(), item.text()) {
         (Ok(number), _) => [label::ALG, label::CRIT, label::KID].contains(&number),
         (_, Ok(text)) => texts.contains(&text),
@@ -230,8 +225,15 @@ fn verify_request(message: &Sign1<'_>, key: &PublicKey) -> Result<(), CoseError>
     message.verify(key, WhichAlgorithm::OfTheKey)
 }
 
+/// Who signs. Called last: what comes before it is whether the message can be read at all (governance 5.2, check 2).
 fn key_id<'a>(message: &Sign1<'a>) -> Result<&'a str, CoseError> {
-    std::str::from_utf8(message.key_id()?).map_err(|_| CoseError::InvalidHeader("kid"))
+    std::str::from_utf8(message.key_id()?).map_err(|_| CoseError::UnknownKeyId)
+}
+
+/// A time in seconds since 1970: 0 to 2^63 - 1.
+fn seconds(item: &Item<'_>, name: &'static str) -> Result<u64, CoseError> {
+    let seconds = item.unsigned().ok().filter(|seconds| i64::try_from(*seconds).is_ok());
+    seconds.ok_or(CoseError::InvalidHeader(name))
 }
 
 fn optional_text<'a>(item: Option<Item<'a>>, name: &'static str) -> Result<Option<&'a str>, CoseError> {

@@ -9,10 +9,11 @@ use crate::{
     pem,
 };
 
-/// `isValidX509CertBundle`: whether the text holds at least one certificate and nothing that is not one (A9).
+/// `isValidX509CertBundle`: whether the first block of the text is a certificate; also for no text at all (governance
+/// 7.5, quirk 8). What follows the first block is not looked at.
 #[must_use]
 pub fn is_valid_x509_cert_bundle(text: &str) -> bool {
-    Certificate::bundle_from_pem(text).is_ok()
+    text.is_empty() || Certificate::from_pem(text).is_ok()
 }
 
 /// `isValidX509CertChain`: whether the first certificate of `chain`, helped by the others, leads to one of `trusted`,

@@ -244,12 +244,27 @@ fn requests_that_are_refused() {
             request_with(&key, -35, 1, |w| _ = w.integer(1).integer(-35)),
             CoseError::Cbor(CborError::DuplicateKey),
         ),
+        (
+            header(&|w| {
+                let w = w.map(3).integer(1).integer(-35).integer(4).bytes(b"k");
+                w.text("ccf.gov.msg.created_at").unsigned(1 << 63);
+            }),
+            CoseError::InvalidHeader("ccf.gov.msg.created_at"),
+        ),
+        (
+            header(&|w| {
+                let w = w.map(3).integer(1).integer(-35).integer(4).bytes(&[0xff; 32]);
+                w.text("ccf.gov.msg.created_at").unsigned((1 << 63) - 1);
+            }),
+            CoseError::UnknownKeyId,
+        ),
         (request_with(&key, -35, 1, |w| _ = w.integer(2).array(0)), CoseError::InvalidHeader("crit")),
         (request_with(&key, -35, 1, |w| _ = w.integer(2).array(1).integer(99)), CoseError::UnknownCritical),
         (request_with(&key, -35, 1, |w| _ = w.integer(2).array(1).text("x")), CoseError::UnknownCritical),
     ] {
         assert_eq!(MemberRequest::decode(&message).unwrap_err(), error);
-        assert_eq!(error.is_malformed(), error != CoseError::UnknownCritical);
+        let is_understood = matches!(error, CoseError::UnknownCritical | CoseError::UnknownKeyId);
+        assert_eq!(error.is_malformed(), !is_understood);
     }
     let critical = request_with(&key, -35, 1, |w| _ = w.integer(2).array(1).text("ccf.gov.msg.created_at"));
     MemberRequest::decode(&critical).unwrap().verify(key.public_key()).unwrap();

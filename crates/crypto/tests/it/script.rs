@@ -196,9 +196,13 @@ fn certificates_are_judged() {
     assert!(valid(&openssl("p256.key.pem"), &root.to_pem()).is_err());
     assert!(valid(&openssl("ed25519.cert.pem"), &root.to_pem()).is_err());
 
-    assert!(script::is_valid_x509_cert_bundle(&both));
-    for bad in ["", "x", &openssl("p256.key.pem"), &(both + &openssl("p256.csr.pem"))] {
-        assert!(!script::is_valid_x509_cert_bundle(bad));
+    // Governance 7.5: the first block decides, and no text is as good as a certificate.
+    let csr = openssl("p256.csr.pem");
+    for good in ["", &both, &format!("{both}{csr}"), &format!("{}rubbish", leaf.to_pem())] {
+        assert!(script::is_valid_x509_cert_bundle(good), "{good}");
+    }
+    for bad in ["x", " ", &openssl("p256.key.pem"), &format!("{csr}{both}")] {
+        assert!(!script::is_valid_x509_cert_bundle(bad), "{bad}");
     }
     assert_eq!(script::pem_to_id(&leaf.to_pem()).unwrap(), leaf.member_id().as_str());
     assert!(is_internal(script::pem_to_id("x"), "Failed to parse PEM: "));

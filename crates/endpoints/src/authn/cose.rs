@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use ccf_crypto::{
     cert::Certificate,
-    cose::{CoseError, MemberRequest, Sign1, UserRequest},
+    cose::{CoseError, MemberRequest, Sign1, UserRequest, algorithm},
     key::PublicKey,
 };
 use ccf_types::{MemberId, UserId};
@@ -39,7 +39,9 @@ impl AuthnPolicy for UserCoseSign1 {
 
     fn authenticate(&self, input: &AuthnInput<'_>) -> Result<Caller, Refusal> {
         check_content_type(input)?;
-        let request = UserRequest::decode(input.request.body()).map_err(not_decoded)?;
+        let request =
+            UserRequest::decode(input.request.body()).map_err(|error| not_decoded(error, "user"))?;
+        check_algorithm(&request.message)?;
         let user_id = UserId::from_text(request.key_id);
         let Some(certificate) = input.tx.ro(&USER_CERTS).get(&user_id)? else {
             return Err("Signer is not a known user".into());
@@ -112,7 +114,9 @@ impl AuthnPolicy for MemberCoseSign1 {
 
     fn authenticate(&self, input: &AuthnInput<'_>) -> Result<Caller, Refusal> {
         check_content_type(input)?;
-        let request = MemberRequest::decode(input.request.body()).map_err(not_decoded)?;
+        let request =
+            MemberRequest::decode(input.request.body()).map_err(|error| not_decoded(error, "member"))?;
+        check_algorithm(&request.message)?;
         let member_id = MemberId::from_text(request.key_id);
         let Some(certificate) = input.tx.ro(&MEMBER_CERTS).get(&member_id)? else {
             return Err("Signer is not a known member".into());
@@ -184,11 +188,24 @@ fn check_content_type(input: &AuthnInput<'_>) -> Result<(), Refusal> {
 
 /// A message that is no COSE Sign1 of the expected shape is an error of the request, as in the reference; one
 /// that is understood but not accepted only fails this policy.
-fn not_decoded(error: CoseError) -> Refusal {
+fn not_decoded(error: CoseError, signer: &str) -> Refusal {
     match error {
-        CoseError::UnsupportedAlgorithm(number) => format!("Unsupported algorithm: {number}").into(),
-        error if error.is_malformed() => ErrorResponse::internal(format!("Parse COSE CBOR: {error}")).into(),
+        CoseError::UnknownKeyId => format!("Signer is not a known {signer}").into(),
+        error if error.is_malformed() => unreadable(&error),
         error => format!("Failed to validate COSE Sign1: {error}").into(),
+    }
+}
+
+fn unreadable(error: &CoseError) -> Refusal {
+    ErrorResponse::internal(format!("Parse COSE CBOR: {error}")).into()
+}
+
+/// Requests are signed with ECDSA only; whether the algorithm is that of the signer's key is seen when it is known.
+fn check_algorithm(message: &Sign1<'_>) -> Result<(), Refusal> {
+    match message.algorithm() {
+        Ok(algorithm::ES256 | algorithm::ES384 | algorithm::ES512) => Ok(()),
+        Ok(other) => Err(format!("Unsupported algorithm: {other}").into()),
+        Err(error) => Err(unreadable(&error)),
     }
 }
 
@@ -214,7 +231,7 @@ impl Parts {
     fn of(input: &AuthnInput<'_>, message: &Sign1<'_>, content: &[u8]) -> Result<Parts, Refusal> {
         let envelope = input.request.body_bytes().clone();
         Ok(Parts {
-            alg: message.algorithm().map_err(not_decoded)?,
+            alg: message.algorithm().map_err(|error| unreadable(&error))?,
             content: envelope.slice_ref(content),
             signature: envelope.slice_ref(message.signature()),
             envelope,

@@ -30,6 +30,13 @@ pub struct InvalidPattern {
     pub reason: String,
 }
 
+/// The library draws the pattern with the place of the mistake, and then says what it is.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
+
 /// Patterns of which one must match the whole path template of an endpoint.
 #[derive(Debug)]
 pub struct AcceptedEndpoints {
@@ -46,7 +53,7 @@ impl AcceptedEndpoints {
         let compile = |pattern: &S| {
             let pattern = pattern.as_ref();
             Regex::new(&format!("^(?:{pattern})$"))
-                .map_err(|e| InvalidPattern { pattern: pattern.to_owned(), reason: e.to_string() })
+                .map_err(|e| InvalidPattern { pattern: pattern.to_owned(), reason: last_line(&e) })
         };
         let patterns = patterns.iter().map(compile).collect::<Result<_, _>>()?;
         Ok(AcceptedEndpoints { patterns, verdicts: RwLock::default() })

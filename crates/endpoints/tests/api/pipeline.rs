@@ -401,7 +401,7 @@ fn json_endpoints() {
     let response = service.send(&request(Method::Get, "/app/json").with_body("rubbish"));
     assert_eq!((response.status, text(&response).as_str()), (200, "1"));
     for (body, prefix) in
-        [("{", "EOF while"), (r#"{"n":"x"}"#, "At #/: invalid type"), ("nope", "expected ident")]
+        [("{", "EOF while"), (r#"{"n":"x"}"#, "At #/n: invalid type"), ("nope", "expected ident")]
     {
         let response = service.post("/app/json", body);
         let found: serde_json::Value = serde_json::from_slice(&response.body).unwrap();

@@ -3,8 +3,9 @@
 
 use crate::common::{Service, certificate, header, headers, key, text};
 use ccf_crypto::{
+    cbor::Writer,
     cert::Certificate,
-    cose::{MemberRequest, MessageType, UserRequest},
+    cose::{MemberRequest, MessageType, Payload, UserRequest, algorithm_of, sign1},
     key::EcKeyPair,
 };
 use ccf_endpoints::{
@@ -125,6 +126,27 @@ fn members() {
 
     let mut service = self::service(&user, &member, MemberStatus::Active);
     assert_eq!(post(&mut service, "/app/active", sign(MessageType::Ack)).status, 200);
+}
+
+/// A message that is understood, from somebody unknown or with an algorithm that nobody has.
+#[test]
+fn what_names_nobody() {
+    let (user, member) = (signer(), signer());
+    let mut service = service(&user, &member, MemberStatus::Active);
+    let request = |alg: i64, kid: &[u8], created_at: u64| {
+        let mut header = Writer::new();
+        header.map(4).integer(1).integer(alg).integer(4).bytes(kid);
+        header.text("ccf.gov.msg.type").text("ack").text("ccf.gov.msg.created_at").unsigned(created_at);
+        sign1(&member.key, &header.finish(), Payload::Attached(b"{}")).unwrap()
+    };
+    let id = member.certificate.member_id().to_string();
+    let alg = algorithm_of(member.key.curve());
+    let refused = post(&mut service, "/app/member", request(alg, &[0xff; 32], 5));
+    assert_eq!(reason(&refused), "member_cose_sign1: Signer is not a known member");
+    let refused = post(&mut service, "/app/member", request(-8, id.as_bytes(), 5));
+    assert_eq!(reason(&refused), "member_cose_sign1: Unsupported algorithm: -8");
+    assert_eq!(post(&mut service, "/app/member", request(alg, id.as_bytes(), (1 << 63) - 1)).status, 200);
+    assert_eq!(post(&mut service, "/app/member", request(alg, id.as_bytes(), 1 << 63)).status, 500);
 }
 
 #[test]

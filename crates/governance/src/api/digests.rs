@@ -15,7 +15,7 @@ use crate::{
         service::ServiceStatus,
     },
 };
-use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, json_answer};
+use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, json_answer, parse_json};
 use ccf_kv::Tx;
 use ccf_ledger::merkle::TreeBlob;
 use ccf_types::{Digest, MemberId};
@@ -80,7 +80,7 @@ fn acknowledge(governance: &Governance, context: &mut EndpointContext<'_>) -> Re
         let text = format!("No ACK record exists for member m[{member}].");
         return Err(ErrorResponse::new(ErrorCode::AuthorizationFailed, text));
     };
-    let payload: Payload = serde_json::from_slice(&message.content)?;
+    let payload: Payload = parse_json(&message.content)?;
     if payload.state_digest != ack.state_digest {
         let text = format!(
             "Submitted state digest is not valid.\nExpected\n {}\nReceived\n {}",

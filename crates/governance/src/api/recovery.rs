@@ -11,7 +11,7 @@ use crate::{
     tables::{self, base64::Base64, service::ServiceStatus},
 };
 use ccf_crypto::Zeroizing;
-use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, json_answer};
+use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, json_answer, parse_json};
 use ccf_types::MemberId;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -61,7 +61,7 @@ fn recover(governance: &Governance, context: &mut EndpointContext<'_>) -> Result
     }
     let id = id_param(context, "memberId", Named::Member)?;
     let message = message(context)?;
-    let payload: SubmittedShare = serde_json::from_slice(&message.content)?;
+    let payload: SubmittedShare = parse_json(&message.content)?;
     check_signer(&message, &id)?;
     let share = Base64::decode(&payload.share)
         .map(|share| Zeroizing::new(share.0))

@@ -44,10 +44,6 @@ pub struct JoinRequest {
     pub startup_seqno: Option<SeqNo>,
 }
 
-/// Members without which a request is refused, in the order in which a missing one is named.
-pub(super) const REQUIRED: [&str; 4] =
-    ["node_info_network", "quote_info", "public_encryption_key", "startup_seqno"];
-
 /// An optional value whose key must be there.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SeqNo>, D::Error> {
     Option::deserialize(deserializer)

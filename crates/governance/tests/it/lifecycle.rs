@@ -94,7 +94,8 @@ fn acknowledgement() {
     let answer = service.ack_with(0, br#"{"stateDigest":"00"}"#);
     let text = format!("Submitted state digest is not valid.\nExpected\n {root}\nReceived\n 00");
     assert_eq!(answer.error(), (400, "StateDigestMismatch", text.as_str()));
-    for payload in [&b""[..], b"{}", b"[1]", br#"{"stateDigest":1}"#, b"\xff"] {
+    let list = json!([root]).to_string();
+    for payload in [&b""[..], b"{}", b"[1]", br#"{"stateDigest":1}"#, b"\xff", list.as_bytes()] {
         assert_eq!(service.ack_with(0, payload).error().1, "InvalidInput", "{payload:?}");
     }
     service.emit_signature();

@@ -43,13 +43,27 @@ impl Block {
     }
 }
 
+/// What the first bytes of a file say of its table.
+#[derive(Clone, Copy, Debug)]
+enum Table {
+    /// None yet: the file is open.
+    None,
+    /// It begins here, which can be: entries end there.
+    At(u64),
+    /// It is not to be relied on: entries are followed for what they say of themselves.
+    Damaged {
+        /// Where it is said to begin.
+        said: u64,
+        reason: &'static str,
+    },
+}
+
 /// Streams the entries of one chunk file. Memory: one block, however large the file.
 #[derive(Debug)]
 pub struct ChunkReader {
     chunk: ChunkPath,
     file: File,
-    /// T of the file, if it is complete.
-    table_at: Option<u64>,
+    table: Table,
     file_bytes: u64,
     /// Where entries end at the latest.
     limit: u64,
@@ -58,27 +72,23 @@ pub struct ChunkReader {
 }
 
 impl ChunkReader {
-    /// Opens a chunk.
+    /// Opens a chunk. A damaged table does not keep the entries from being read; it is reported after the last one.
     ///
     /// # Errors
-    /// [`FileError::Io`], or [`FileError::Table`] if the position of the table is impossible or a committed file
-    /// has none.
+    /// [`FileError::Io`].
     pub fn open(chunk: &ChunkPath) -> Result<Self, FileError> {
         let file = File::open(&chunk.path).map_err(FileError::io(&chunk.path))?;
         let file_bytes = file.metadata().map_err(FileError::io(&chunk.path))?.len();
-        let table_at = read_table_position(&file, file_bytes, &chunk.path)?;
-        if table_at.is_none() && chunk.name.committed {
-            return Err(FileError::Table { path: chunk.path.clone(), reason: "a committed file has none" });
-        }
-        let limit = table_at.unwrap_or(file_bytes);
+        let table = Table::of(&file, file_bytes, chunk)?;
+        let limit = if let Table::At(at) = table { at } else { file_bytes };
         let next = chunk.name.start;
-        Ok(Self { chunk: chunk.clone(), file, table_at, file_bytes, limit, at: FIRST_ENTRY_AT, next })
+        Ok(Self { chunk: chunk.clone(), file, table, file_bytes, limit, at: FIRST_ENTRY_AT, next })
     }
 
-    /// Whether the file has its table.
+    /// Whether the file has its table, or must have had it.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.table_at.is_some()
+        !matches!(self.table, Table::None)
     }
 
     /// The file.
@@ -108,13 +118,14 @@ impl ChunkReader {
     /// The next entries, into `block`, whose memory is reused; `false` at the end.
     ///
     /// # Errors
-    /// [`FileError::Entry`] at the first bytes that are no entry, after all entries before them were given.
+    /// [`FileError::Entry`] at the first bytes that are no entry, or at the end of a file that its name says to be
+    /// longer; [`FileError::Table`] if the entries are there and their table is damaged. All entries before were given.
     pub fn next_block(&mut self, block: &mut Block) -> Result<bool, FileError> {
         block.first = self.next;
         block.offset = self.at;
         block.ends.clear();
         let mut wanted = READ_BLOCK_BYTES as u64;
-        while self.at < self.limit {
+        while self.at < self.limit && !self.ends_at(self.at, self.next) {
             let available = self.limit - self.at;
             let len = usize::try_from(wanted.min(available)).unwrap_or(usize::MAX);
             block.bytes.resize(len, 0);
@@ -125,6 +136,10 @@ impl ChunkReader {
                     Ok(Fit::Whole(bytes)) => {
                         end += bytes;
                         block.ends.push(end);
+                        let next = SeqNo(self.next.0 + block.ends.len() as u64);
+                        if self.ends_at(self.at + end as u64, next) {
+                            break 0;
+                        }
                     }
                     Ok(Fit::Needs(bytes)) => break bytes,
                     Err(source) if end == 0 => return Err(self.entry_error(source)),
@@ -141,7 +156,32 @@ impl ChunkReader {
             wanted = needed;
         }
         block.bytes.clear();
+        self.at_the_end()?;
         Ok(false)
+    }
+
+    /// Whether the entries end before the entry `next` at `at`, in a file whose table does not say where they end: it
+    /// holds as many as its name says, or what follows is a table of just those that were found.
+    fn ends_at(&self, at: u64, next: SeqNo) -> bool {
+        let Table::Damaged { said, .. } = self.table else { return false };
+        self.chunk.name.end.is_some_and(|end| next > end) || self.is_shorter(at, next, said)
+    }
+
+    fn is_shorter(&self, at: u64, next: SeqNo, said: u64) -> bool {
+        at == said && self.file_bytes - at == 4 * (next.0 - self.chunk.name.start.0)
+    }
+
+    /// After the last entry: what is wrong with a file whose table is damaged.
+    fn at_the_end(&self) -> Result<(), FileError> {
+        let Table::Damaged { said, reason } = self.table else { return Ok(()) };
+        if self.is_shorter(self.at, self.next, said) {
+            return Ok(()); // A sound file with the name of another.
+        }
+        if self.chunk.name.end.is_some_and(|end| self.next <= end) {
+            return Err(self.entry_error(EntryError::Truncated { actual: 0 }));
+        }
+        let offset = if said == self.at { said } else { 0 };
+        Err(FileError::Table { path: self.chunk.path.clone(), offset, reason })
     }
 
     /// Compares the table with the offsets at which the entries were really found.
@@ -149,15 +189,27 @@ impl ChunkReader {
     /// # Errors
     /// [`FileError::Table`] if they differ, or [`FileError::Io`].
     pub fn check_table(&self, offsets: &[u32]) -> Result<(), FileError> {
-        let Some(table_at) = self.table_at else {
+        let Table::At(table_at) = self.table else {
             return Ok(());
         };
         let table = read_table(&self.file, table_at, self.file_bytes, &self.chunk.path)?;
         if table != offsets {
+            let same = table.iter().zip(offsets).take_while(|(said, found)| said == found).count();
             let reason = "its offsets are not those of the entries";
-            return Err(FileError::Table { path: self.chunk.path.clone(), reason });
+            let offset = table_at + 4 * same as u64;
+            return Err(FileError::Table { path: self.chunk.path.clone(), offset, reason });
         }
         Ok(())
+    }
+
+    /// After bytes that are no entry: the entry before them that is longer or shorter than the table says, if there
+    /// is one. `offsets` are those of all entries found, and of the bytes that are none. Gives the index of the entry
+    /// and where it should end.
+    pub(crate) fn other_length(&self, offsets: &[u32]) -> Option<(usize, u64)> {
+        let Table::At(table_at) = self.table else { return None };
+        let table = read_table(&self.file, table_at, self.file_bytes, &self.chunk.path).ok()?;
+        let at = table.iter().zip(offsets).position(|(said, found)| said != found)?;
+        Some((at.checked_sub(1)?, table[at].into()))
     }
 
     fn entry_error(&self, source: EntryError) -> FileError {
@@ -198,6 +250,24 @@ fn next_entry(bytes: &[u8], available: u64) -> Result<Fit, EntryError> {
     }
 }
 
+impl Table {
+    fn of(file: &File, file_bytes: u64, chunk: &ChunkPath) -> Result<Table, FileError> {
+        let said = if file_bytes < FIRST_ENTRY_AT { 0 } else { read_first(file, &chunk.path)? };
+        let entries = chunk.name.end.map(|end| end.0.saturating_sub(chunk.name.start.0).saturating_add(1));
+        Ok(match (check_position(said, file_bytes), entries) {
+            (Err(reason), _) => Table::Damaged { said, reason },
+            (Ok(None), _) if chunk.name.committed => {
+                Table::Damaged { said, reason: "a committed file has none" }
+            }
+            (Ok(None), _) => Table::None,
+            (Ok(Some(at)), Some(entries)) if (file_bytes - at) / 4 != entries => {
+                Table::Damaged { said, reason: "it has not as many entries as the file's name says" }
+            }
+            (Ok(Some(at)), _) => Table::At(at),
+        })
+    }
+}
+
 /// T, or `None` if it is zero or the file too short to have one.
 pub(super) fn read_table_position(
     file: &File,
@@ -207,18 +277,30 @@ pub(super) fn read_table_position(
     if file_bytes < FIRST_ENTRY_AT {
         return Ok(None);
     }
+    check_position(read_first(file, path)?, file_bytes).map_err(|reason| FileError::Table {
+        path: path.to_owned(),
+        offset: 0,
+        reason,
+    })
+}
+
+/// The first eight bytes, as a number.
+fn read_first(file: &File, path: &Path) -> Result<u64, FileError> {
     let mut bytes = [0; 8];
     file.read_exact_at(&mut bytes, 0).map_err(FileError::io(path))?;
-    let table_at = u64::from_le_bytes(bytes);
-    let reason = match table_at {
-        0 => return Ok(None),
-        at if at > file_bytes => "it lies beyond the end of the file",
-        at if at < FIRST_ENTRY_AT => "it lies before the first entry",
-        at if !(file_bytes - at).is_multiple_of(4) => "its length is no multiple of four",
-        at if (file_bytes - at) / 4 > CHUNK_ENTRIES_MAX => "it has too many entries",
-        at => return Ok(Some(at)),
-    };
-    Err(FileError::Table { path: path.to_owned(), reason })
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// Whether a table can begin at `said`; zero is none.
+fn check_position(said: u64, file_bytes: u64) -> Result<Option<u64>, &'static str> {
+    match said {
+        0 => Ok(None),
+        at if at > file_bytes => Err("it lies beyond the end of the file"),
+        at if at < FIRST_ENTRY_AT => Err("it lies before the first entry"),
+        at if !(file_bytes - at).is_multiple_of(4) => Err("its length is no multiple of four"),
+        at if (file_bytes - at) / 4 > CHUNK_ENTRIES_MAX => Err("it has too many entries"),
+        at => Ok(Some(at)),
+    }
 }
 
 /// The offsets in the table.

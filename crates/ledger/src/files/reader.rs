@@ -225,8 +225,11 @@ impl CommittedChunk {
             Some(table_at) if (file_bytes - table_at) / 4 == end.0 - start.0 + 1 => {
                 Ok(Self { start, end, path, file, table_at })
             }
-            Some(_) => Err(FileError::Table { path, reason: "it has not as many entries as the name says" }),
-            None => Err(FileError::Table { path, reason: "a committed file has none" }),
+            Some(offset) => {
+                let reason = "it has not as many entries as the file's name says";
+                Err(FileError::Table { path, offset, reason })
+            }
+            None => Err(FileError::Table { path, offset: 0, reason: "a committed file has none" }),
         }
     }
 
@@ -250,6 +253,7 @@ impl CommittedChunk {
     }
 
     fn bad_table(&self) -> FileError {
-        FileError::Table { path: self.path.clone(), reason: "its offsets are not ascending" }
+        let reason = "its offsets are not ascending";
+        FileError::Table { path: self.path.clone(), offset: self.table_at, reason }
     }
 }

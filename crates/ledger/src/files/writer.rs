@@ -109,7 +109,7 @@ impl LedgerWriter {
         }
         let mut last = committed;
         if !directory.exists() {
-            fs::create_dir(directory).map_err(FileError::io(directory))?;
+            fs::create_dir_all(directory).map_err(FileError::io(directory))?;
         }
 
         let mut candidates = Vec::new();

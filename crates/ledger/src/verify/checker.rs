@@ -174,7 +174,14 @@ impl LedgerChecker {
             return Err(SignatureError::OtherTransaction(node.tx_id).into());
         }
         let blob = TreeBlob::parse(values.tree)?;
-        let root = self.root(tx_id.seqno, &blob)?;
+        // Whether this transaction signs `root`, as far as it can be told at this level.
+        let service_key = if self.level == Level::Full { self.tables.service().ok() } else { None };
+        let signs = |root: &Digest| match (&node, &service, &service_key) {
+            (Some(node), _, _) => node.root == *root,
+            (None, Some(service), Some(key)) => service.verify(key, tx_id, root).is_ok(),
+            (None, _, _) => false,
+        };
+        let root = self.root(tx_id.seqno, &blob, signs)?;
         if let Some(node) = &node
             && node.root != root
         {
@@ -200,23 +207,35 @@ impl LedgerChecker {
         Ok(Some(Box::new(SignatureCheck { tx_id, root, node, service })))
     }
 
-    /// The root of the tree before this signature, of which `blob` is a serialised form.
-    fn root(&mut self, seqno: SeqNo, blob: &TreeBlob<'_>) -> Result<Digest, Reason> {
+    /// The root of the tree before this signature, of which `blob` is a serialised form. `signs` says whether the
+    /// transaction signs a root.
+    fn root(
+        &mut self,
+        seqno: SeqNo,
+        blob: &TreeBlob<'_>,
+        signs: impl Fn(&Digest) -> bool,
+    ) -> Result<Digest, Reason> {
         let previous = std::mem::replace(&mut self.previous_signature, seqno);
         let begins = match &self.tree {
             Tree::Unrooted { first, .. } => *first,
             Tree::Rooted(_) => SeqNo(1),
         };
         let other_tree = |differs| {
-            let (from, to) = (previous.max(begins), seqno.previous());
-            Reason::OtherTree { from, to, differs }
+            let from = previous.max(begins);
+            match differs {
+                Some(differs) if signs(&blob.to_tree().root()) => Reason::Altered(differs),
+                differs => Reason::OtherTree { from, to: seqno, differs },
+            }
         };
         if blob.len() != seqno.0 {
-            return Err(other_tree(None));
+            return Err(Reason::AlteredTree);
         }
         match &mut self.tree {
             Tree::Rooted(tree) => {
                 if !blob.matches(tree) {
+                    if signs(&tree.root()) {
+                        return Err(Reason::AlteredTree);
+                    }
                     let differs = |(leaf, index)| tree.leaf(index).is_some_and(|ours| ours != leaf);
                     let first = blob.leaves().zip(blob.first()..).find(|pair| differs(*pair));
                     return Err(other_tree(first.map(|(_, index)| SeqNo(index))));

@@ -30,7 +30,7 @@ pub fn run(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Verdict, VerifyError> {
-    let chunks = select(directories, options)?;
+    let (chunks, covered) = select(directories, options)?;
     let first = chunks.first().ok_or(VerifyError::Empty)?.name.start;
     if options.level == Level::Full && first != SeqNo(1) {
         return Err(VerifyError::NotFromStart(first));
@@ -64,12 +64,13 @@ pub fn run(
         signatures: signed.count,
         uncommitted_tail: last.seqno.0.saturating_sub(verified.seqno.0.max(first.0 - 1)),
         services: checker.into_services(),
+        covered,
         failure,
     })
 }
 
-/// The files to read, in order, without those whose entries others hold.
-fn select(directories: &[PathBuf], options: &Options) -> Result<Vec<ChunkPath>, FileError> {
+/// The files to read, in order, and those whose entries others hold.
+fn select(directories: &[PathBuf], options: &Options) -> Result<(Vec<ChunkPath>, Vec<PathBuf>), FileError> {
     let mut all = Vec::new();
     for directory in directories {
         all.extend(list_chunks(directory)?);
@@ -81,13 +82,17 @@ fn select(directories: &[PathBuf], options: &Options) -> Result<Vec<ChunkPath>, 
     all.sort_by_key(|chunk| (chunk.name.start, !chunk.name.committed, std::cmp::Reverse(chunk.name.end)));
     let mut covered = SeqNo::NONE;
     let mut last_start = SeqNo::NONE;
+    let mut left_out = Vec::new();
     all.retain(|chunk| {
         let double = chunk.name.start == last_start || chunk.name.end.is_some_and(|end| end <= covered);
         last_start = chunk.name.start;
         covered = chunk.name.end.unwrap_or(covered).max(covered);
+        if double {
+            left_out.push(chunk.path.clone());
+        }
         !double
     });
-    Ok(all)
+    Ok((all, left_out))
 }
 
 /// Where an entry stands.
@@ -100,9 +105,26 @@ struct Place {
 }
 
 impl Place {
+    /// Refuses the ledger for what was noticed here. The place of the failure may be an earlier one.
     fn failure(self, chunks: &[ChunkPath], reason: Reason) -> Failure {
-        let path = chunks.get(self.chunk).map(|chunk| chunk.path.clone()).unwrap_or_default();
-        Failure { path, offset: self.offset, seqno: self.seqno, reason }
+        let (from, until) = match reason {
+            Reason::Altered(seqno) => (seqno, None),
+            Reason::OtherTree { from, to, .. } => (from, Some(to)),
+            _ => (self.seqno, None),
+        };
+        let place = if from < self.seqno { Place::find(from, chunks) } else { None };
+        let Place { chunk, offset, seqno } = place.unwrap_or(self);
+        let path = chunks.get(chunk).map(|chunk| chunk.path.clone()).unwrap_or_default();
+        Failure { path, offset, seqno, until, reason }
+    }
+
+    /// Where an entry stands that was read before.
+    fn find(seqno: SeqNo, chunks: &[ChunkPath]) -> Option<Place> {
+        let (chunk, path) = chunks.iter().enumerate().rfind(|(_, chunk)| chunk.name.start <= seqno)?;
+        let (mut reader, mut block) = (ChunkReader::open(path).ok()?, Block::default());
+        while reader.next_seqno() <= seqno && reader.next_block(&mut block).ok()? {}
+        let (_, offset, _) = block.entries().find(|(found, ..)| *found == seqno)?;
+        Some(Place { chunk, offset, seqno })
     }
 }
 
@@ -167,14 +189,26 @@ fn read_chunk(
                     let end = Read::End { chunk, next: reader.next_seqno(), offset: reader.offset() };
                     return out.send(end).is_ok();
                 }
-                Err(error) => failed(chunk, &reader, Reason::File(error)),
+                Err(error) => failed(chunk, &reader, error),
             },
             Err(FileError::Entry { source, .. }) => {
                 let cut_off = matches!(source, EntryError::Truncated { .. } | EntryError::Size { .. });
                 let torn = is_last && !reader.is_complete() && cut_off;
-                failed(chunk, &reader, if torn { Reason::TornTail } else { Reason::Entry(source) })
+                offsets.push(u32::try_from(reader.offset()).unwrap_or(u32::MAX));
+                match reader.other_length(&offsets) {
+                    Some((index, table)) => {
+                        let seqno = SeqNo(reader.chunk().name.start.0 + index as u64);
+                        let place = Place { chunk, offset: offsets[index].into(), seqno };
+                        Read::Failed {
+                            place,
+                            reason: Reason::Length { found: offsets[index + 1].into(), table },
+                        }
+                    }
+                    None if torn => failed_with(chunk, &reader, Reason::TornTail),
+                    None => failed_with(chunk, &reader, Reason::Entry(source)),
+                }
             }
-            Err(error) => failed(chunk, &reader, Reason::File(error)),
+            Err(error) => failed(chunk, &reader, error),
         };
         let goes_on = matches!(message, Read::Block { .. });
         if out.send(message).is_err() || !goes_on {
@@ -183,7 +217,17 @@ fn read_chunk(
     }
 }
 
-fn failed(chunk: usize, reader: &ChunkReader, reason: Reason) -> Read {
+fn failed(chunk: usize, reader: &ChunkReader, error: FileError) -> Read {
+    match error {
+        FileError::Table { offset, reason, .. } => {
+            let place = Place { chunk, offset, seqno: reader.next_seqno() };
+            Read::Failed { place, reason: Reason::Table(reason) }
+        }
+        error => failed_with(chunk, reader, Reason::File(error)),
+    }
+}
+
+fn failed_with(chunk: usize, reader: &ChunkReader, reason: Reason) -> Read {
     Read::Failed { place: Place { chunk, offset: reader.offset(), seqno: reader.next_seqno() }, reason }
 }
 

@@ -165,28 +165,81 @@ proptest! {
             prop_assert_eq!(hit.map(|(_, seqno, _)| *seqno), Some(SeqNo(20)), "byte {} of {}", at, path.display());
             return Ok(());
         };
-        // What a signature entry does not sign itself, the next one does: if it was the last of its file, in the next.
-        let last_of_file = hit.is_some() && hit == entries.last();
-        if last_of_file && failure.path != path {
-            prop_assert!(matches!(failure.reason, Reason::OtherTree { .. }), "{}", failure);
+        let Some((offset, seqno, _)) = hit else {
+            // The table, or where it begins: no entry is blamed for it.
+            prop_assert_eq!(&failure.path, &path);
+            prop_assert!(matches!(failure.reason, Reason::Table(_) | Reason::WrongEnd { .. }), "{}", failure);
             return Ok(());
-        }
-        prop_assert_eq!(&failure.path, &path);
-        if let Some((offset, seqno, _)) = hit {
-            prop_assert!(failure.seqno >= *seqno && failure.offset >= *offset, "{}", failure);
-            prop_assert!(verdict.verified.seqno < failure.seqno);
-            // Found at the next signature: the message says which entries may be meant, and which it is.
-            if let Reason::OtherTree { from, to, differs } = failure.reason {
-                prop_assert!(from <= *seqno && (*seqno <= to || *seqno == failure.seqno), "{}", failure);
-                if *seqno != failure.seqno {
-                    prop_assert_eq!(differs, Some(*seqno));
-                }
-            }
-            prop_assert!(entries.iter().any(|(o, s, _)| *o == failure.offset && *s == failure.seqno)
-                || matches!(failure.reason, Reason::File(_) | Reason::WrongEnd { .. }), "{}", failure);
+        };
+        // The place is that of the entry itself, or the first that can be the one if no more can be said.
+        prop_assert!(verdict.verified.seqno <= *seqno);
+        if let Some(until) = failure.until {
+            prop_assert!(failure.seqno <= *seqno && *seqno <= until, "{} is not {}", failure, seqno);
+            prop_assert!(matches!(failure.reason, Reason::OtherTree { .. }), "{}", failure);
         } else {
-            prop_assert!(matches!(failure.reason, Reason::File(_) | Reason::Entry(_) | Reason::WrongEnd { .. }), "{}", failure);
+            prop_assert_eq!(&failure.path, &path);
+            prop_assert_eq!((failure.seqno, failure.offset), (*seqno, *offset), "{}", failure);
         }
+    }
+}
+
+/// A committed file cut anywhere: the entries before the cut are sound, and the first that is not there is named.
+#[test]
+fn cut_committed_chunks_are_reported_where_they_end() {
+    let golden = Golden::unpack("acme_containing_service");
+    let path = golden.ledger().join("ledger_3-13.committed");
+    let bytes = std::fs::read(&path).expect("readable");
+    let entries = entries_of(&path);
+    let table_at = entries.last().map(|(offset, _, len)| offset + *len as u64).expect("entries");
+    for len in (0..bytes.len()).filter(|len| *len < 20 || len % 53 == 0 || *len + 60 > bytes.len()) {
+        std::fs::write(&path, &bytes[..len]).expect("written");
+        let verdict = verify(&golden.ledger(), Level::Full, false);
+        let failure = verdict.failure.expect("cut off");
+        assert_eq!(failure.path, path);
+        let missing = entries.iter().find(|(offset, _, size)| offset + *size as u64 > len as u64);
+        match missing {
+            _ if len < 8 => {
+                assert!(matches!(failure.reason, Reason::CutOff { .. }), "{failure}");
+                assert_eq!((failure.seqno, failure.offset), (SeqNo(3), 0));
+            }
+            Some((offset, seqno, _)) => {
+                assert!(matches!(failure.reason, Reason::Entry(_)), "{len}: {failure}");
+                assert_eq!((failure.seqno, failure.offset), (*seqno, *offset), "{len}: {failure}");
+                let sound = verdict.verified.seqno.0 + verdict.uncommitted_tail;
+                assert_eq!(sound, seqno.0 - 1, "{len}");
+            }
+            None => {
+                assert!(matches!(failure.reason, Reason::Table(_)), "{len}: {failure}");
+                assert_eq!((failure.seqno, failure.offset), (SeqNo(14), table_at), "{len}: {failure}");
+                assert_eq!(verdict.verified.seqno, SeqNo(13));
+            }
+        }
+    }
+    // The beginning of the table, damaged: all entries are there.
+    for said in [0, 7, table_at - 4, table_at + 4, u64::MAX] {
+        let damaged = [&said.to_le_bytes(), &bytes[8..]].concat();
+        std::fs::write(&path, damaged).expect("written");
+        let verdict = verify(&golden.ledger(), Level::Full, false);
+        let failure = verdict.failure.expect("no table");
+        assert!(matches!(failure.reason, Reason::Table(_)), "{said}: {failure}");
+        assert_eq!((failure.offset, verdict.verified.seqno), (0, SeqNo(13)), "{said}");
+    }
+}
+
+/// An altered tag is seen by the tree of the next signature only, which tells which entry it was.
+#[test]
+fn an_altered_entry_is_named() {
+    let golden = Golden::unpack("acme_containing_service");
+    let path = golden.ledger().join("ledger_3-13.committed");
+    let bytes = std::fs::read(&path).expect("readable");
+    let (offset, seqno, _) = entries_of(&path)[7];
+    let mut altered = bytes.clone();
+    altered[usize::try_from(offset).expect("small") + 8] ^= 1;
+    std::fs::write(&path, altered).expect("written");
+    for level in [Level::Merkle, Level::Full] {
+        let failure = verify(&golden.ledger(), level, false).failure.expect("altered");
+        assert!(matches!(failure.reason, Reason::Altered(_)), "{failure}");
+        assert_eq!((failure.offset, failure.seqno, failure.until), (offset, seqno, None));
     }
 }
 

@@ -290,9 +290,6 @@ fn check(config: &Config, at: &mut dyn FnMut(&str, &str)) {
         match &config.command.start {
             None => at("command", "type Start needs the section start"),
             Some(start) => {
-                if start.constitution_files.is_empty() {
-                    at("command.start.constitution_files", "at least one file is needed");
-                }
                 if start.initial_service_certificate_validity_days == 0 {
                     at("command.start.initial_service_certificate_validity_days", "must be at least 1");
                 }
