@@ -101,6 +101,20 @@ fn errors_are_the_banks_own(sandbox: &RunningSandbox) {
     assert_eq!(sandbox.client("member0", Protocol::Http1).get("/app/balance/current").unwrap().status, 401);
 }
 
+/// When its terminal goes away the sandbox stops its node, and says how to verify the ledger.
+#[test]
+fn a_hangup_stops_the_nodes_too() {
+    let sandbox = RunningSandbox::start(&[]);
+    let node = sandbox.node_pid();
+    let stopped = sandbox.stop_by("HUP");
+    stopped.must_be_clean();
+    assert!(!crate::running::is_running(node));
+    let advice = stopped.printed.iter().find_map(|line| line.split_once("Verify the ledger: "));
+    let (_, command) = advice.unwrap();
+    let verdict = shell::output(Command::new("sh").args(["-c", command]).current_dir(stopped.folder.path()));
+    assert!(verdict.status.success(), "{command}: {}", shell::told(&verdict));
+}
+
 #[test]
 fn http2_works_from_start_to_stop() {
     let sandbox = RunningSandbox::start(&["--http2"]);

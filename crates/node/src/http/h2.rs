@@ -12,7 +12,7 @@ use super::{
 use bytes::{Bytes, BytesMut};
 use ccf_endpoints::{Headers, HeadersBuilder, Method, Request, RequestHead, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     cell::{Cell, RefCell},
@@ -85,7 +85,7 @@ async fn converse<H: RequestHandler>(
         .max_send_buf_size(H2_SEND_BUFFER_BYTES_MAX);
     let state =
         (!new.refused).then(|| RefCell::new(new.handler.open_session(&new.info(HttpVersion::Http2, peer))));
-    let session = Rc::new(Session { new, state, executing: Cell::new(0), closing: Cell::new(false) });
+    let session = Rc::new(Session { new, state, executing: Cell::new(0), closing: Rc::default() });
     let service = hyper::service::service_fn({
         let session = session.clone();
         move |request| {
@@ -95,18 +95,21 @@ async fn converse<H: RequestHandler>(
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut closing = false;
+    let mut answered = false;
     poll_fn(|cx| {
         let stop = control.poll_stop(cx);
         if stop == Some(Stop::TimedOut) {
             return Poll::Ready(Ok(()));
         }
-        if !closing && (stop.is_some() || session.closing.get()) {
+        if !closing && (stop.is_some() || answered) {
             closing = true;
             connection.as_mut().graceful_shutdown();
         }
+        let asked = session.closing.get();
         let done = connection.as_mut().poll(cx);
-        // A stream may have asked for the end meanwhile.
+        // The end is announced after the answer: what was handed over before a poll is written by it.
         if done.is_pending() && !closing && session.closing.get() {
+            answered = asked;
             cx.waker().wake_by_ref();
         }
         done
@@ -119,31 +122,66 @@ struct Session<H: RequestHandler> {
     state: Option<RefCell<H::Session>>,
     /// Requests being executed.
     executing: Cell<usize>,
-    /// No further request is taken.
-    closing: Cell<bool>,
+    /// The last answer has been handed over.
+    closing: Rc<Cell<bool>>,
 }
 
-type HttpResponse = http::Response<Full<Bytes>>;
+type HttpResponse = http::Response<Answer>;
+
+/// The body of an answer, which tells when it has been handed over if the session ends with it.
+struct Answer {
+    body: Full<Bytes>,
+    last: Option<Rc<Cell<bool>>>,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(closing) = &self.last {
+            closing.set(true);
+        }
+    }
+}
 
 impl<H: RequestHandler> Session<H> {
     async fn serve(&self, request: http::Request<Incoming>) -> HttpResponse {
-        match self.execute(request).await {
-            Some(response) => to_http(&response),
-            // Closing without an answer: HTTP/2 has no such thing for one stream, so it gets an empty one.
-            None => to_http(&Response::status(500)),
-        }
+        let mut is_last = false;
+        let response = self.execute(request, &mut is_last).await;
+        // Closing without an answer: HTTP/2 has no such thing for one stream, so it gets an empty one.
+        let response = response.unwrap_or_else(|| Response::status(500));
+        to_http(&response, is_last.then(|| self.closing.clone()))
     }
 
-    async fn execute(&self, request: http::Request<Incoming>) -> Option<Response> {
+    /// Executes a request; `is_last` becomes true if the session ends with the answer.
+    async fn execute(&self, request: http::Request<Incoming>, is_last: &mut bool) -> Option<Response> {
         let Some(state) = &self.state else {
-            self.end();
+            *is_last = true;
             return Some(session_cap_response());
         };
         let request = match self.read(request).await {
             Ok(request) => request,
             Err(Unreadable::Refused(error)) => {
                 count_refusal(&self.new.interface.counters, &error);
-                self.end();
+                *is_last = true;
                 return Some(self.new.interface.limits.response(&error));
             }
             Err(Unreadable::Lost) => return None,
@@ -161,18 +199,14 @@ impl<H: RequestHandler> Session<H> {
         match outcome {
             Outcome::Respond(response) => Some(response),
             Outcome::RespondAndClose(response) => {
-                self.end();
+                *is_last = true;
                 Some(response)
             }
             Outcome::Close | Outcome::Pending(_) => {
-                self.end();
+                *is_last = true;
                 None
             }
         }
-    }
-
-    fn end(&self) {
-        self.closing.set(true);
     }
 
     async fn read(&self, request: http::Request<Incoming>) -> Result<Request, Unreadable> {
@@ -276,7 +310,7 @@ impl<H: RequestHandler> Drop for Executing<'_, H> {
     }
 }
 
-fn to_http(response: &Response) -> HttpResponse {
+fn to_http(response: &Response, last: Option<Rc<Cell<bool>>>) -> HttpResponse {
     let no_body = matches!(response.status, 204 | 304);
     let body = if no_body { Bytes::new() } else { response.body.clone() };
     let mut builder =
@@ -287,8 +321,8 @@ fn to_http(response: &Response) -> HttpResponse {
         builder = builder.header(name, text);
     }
     // Names are tokens and values hold no line ends; what else HTTP/2 might object to is our own doing.
-    builder.body(Full::new(body)).unwrap_or_else(|_| {
-        let mut failed = HttpResponse::default();
+    builder.body(Answer { body: Full::new(body), last: last.clone() }).unwrap_or_else(|_| {
+        let mut failed = http::Response::new(Answer { body: Full::default(), last });
         *failed.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         failed
     })

@@ -6,8 +6,17 @@ use ccf_node::http::{AppProtocol, Authority, HttpVersion, SizeLimit};
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, client::conn::http2::SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use std::{future::Future, net::SocketAddr, sync::Arc};
-use tokio::net::TcpStream;
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
 fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
@@ -96,6 +105,82 @@ fn streams_do_not_wait_for_each_other() {
         running.echo.release(1);
         assert_eq!(slow.await.unwrap(), (200, "POST /wait\n".into()));
     });
+}
+
+/// A stream that keeps what comes in.
+struct Recorded {
+    stream: TcpStream,
+    received: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AsyncRead for Recorded {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.received.lock().unwrap().extend_from_slice(&buffer.filled()[before..]);
+        result
+    }
+}
+
+impl AsyncWrite for Recorded {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The types of the frames in `bytes` (RFC 9113, section 4.1).
+fn frame_types(bytes: &[u8]) -> Vec<u8> {
+    let (mut types, mut rest) = (Vec::new(), bytes);
+    while let [a, b, c, kind, ..] = rest {
+        types.push(*kind);
+        rest = rest.get(9 + u32::from_be_bytes([0, *a, *b, *c]) as usize..).unwrap_or_default();
+    }
+    types
+}
+
+/// A refusal is answered like any request; only then the session says that it ends. Clients drop what comes for a
+/// stream after the word that the connection ends.
+#[test]
+fn refusals_are_answered_before_the_session_ends() {
+    const HEADERS: u8 = 1;
+    const GOAWAY: u8 = 7;
+    let mut long = post("/a", Vec::new());
+    long.headers_mut().insert("x", "v".repeat(1025).parse().unwrap());
+    for (request, expected) in [(post("/a", vec![b'b'; 300_000]), 413), (long, 431)] {
+        let running = start(|interface, _| {
+            h2(interface);
+            interface.authority = Authority::Unsecured;
+        });
+        run(async {
+            let received = Arc::new(Mutex::new(Vec::new()));
+            let stream = TcpStream::connect(running.address).await.unwrap();
+            let mut sender = greet(TokioIo::new(Recorded { stream, received: received.clone() })).await;
+            assert_eq!(ask2(&mut sender, request).await.0, expected);
+            while sender.ready().await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            let types = frame_types(&received.lock().unwrap());
+            let first = |kind| types.iter().position(|found| *found == kind);
+            assert!(first(HEADERS).is_some() && first(GOAWAY).is_some(), "{types:?}");
+            assert!(first(HEADERS) < first(GOAWAY), "{types:?}");
+        });
+    }
 }
 
 #[test]
