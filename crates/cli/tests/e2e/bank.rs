@@ -108,7 +108,7 @@ fn a_hangup_stops_the_nodes_too() {
     let node = sandbox.node_pid();
     let stopped = sandbox.stop_by("HUP");
     stopped.must_be_clean();
-    assert!(!crate::running::is_running(node));
+    assert!(!is_running(node));
     let advice = stopped.printed.iter().find_map(|line| line.split_once("Verify the ledger: "));
     let (_, command) = advice.unwrap();
     let verdict = shell::output(Command::new("sh").args(["-c", command]).current_dir(stopped.folder.path()));

@@ -78,8 +78,8 @@ fn a_majority_of_three() {
     let mut submitters = [service.id(0), service.id(1), service.id(2)];
     submitters.sort_unstable();
     assert_eq!(done.json["ballotSubmitters"], json!(submitters));
-    let cert = service.stored("public:ccf.gov.users.certs", user.id.as_str().as_bytes());
-    assert_eq!(cert, Some(user.cert));
+    let stored = service.stored("public:ccf.gov.users.certs", user.id.as_str().as_bytes());
+    assert_eq!(stored, Some(cert));
     // The removal of absent user data is part of the write set, as in real ledgers.
     let written = service.node.log.lock().unwrap().tables[&service.last_seqno()].clone();
     assert!(written.contains(&"public:ccf.gov.users.info".to_owned()));
