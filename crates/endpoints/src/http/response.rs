@@ -93,6 +93,14 @@ impl ResponseHeaders {
         true
     }
 
+    /// Of an answer to HEAD: the length that the body would have. Transports do not send it with any other answer.
+    pub fn set_length_for_head(&mut self, bytes: u64) {
+        let name = "content-length";
+        self.remove(name);
+        let at = self.0.partition_point(|(n, _)| n.as_ref() < name);
+        self.0.insert(at, (Cow::Borrowed(name), HeaderValue::Number(bytes)));
+    }
+
     /// The value of a header, by its lower-case name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&HeaderValue> {
@@ -110,8 +118,8 @@ impl ResponseHeaders {
         self.0.clear();
     }
 
-    /// Headers in the order of their names, `content-length` not among them: the transport puts it into its
-    /// place from the body's length.
+    /// Headers in the order of their names, `content-length` not among them but for
+    /// [`set_length_for_head`](Self::set_length_for_head): the transport puts it into its place from the body's length.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HeaderValue)> {
         self.0.iter().map(|(n, v)| (n.as_ref(), v))
     }

@@ -16,12 +16,12 @@ use std::{fs, path::Path};
 fn harms(good: &[u8], others: &[Vec<u8>]) -> Vec<(String, Vec<u8>)> {
     let mut harms: Vec<(String, Vec<u8>)> = Vec::new();
     let len = good.len();
-    for at in (0..8).chain((8..len).step_by(len / 8)).chain(len - 8..len) {
+    for at in (0..8).step_by(2).chain((8..len).step_by(len / 4)).chain(len - 5..len) {
         let mut bad = good.to_vec();
         bad[at] ^= 1 << (at % 8);
         harms.push((format!("byte {at} flipped"), bad));
     }
-    for cut in [0, 1, 7, 8, 9, 60, len / 3, len / 2, len - 5, len - 4, len - 1] {
+    for cut in [0, 7, 8, 60, len / 2, len - 4, len - 1] {
         harms.push((format!("cut to {cut}"), good[..cut].to_vec()));
     }
     let mut longer = good.to_vec();
@@ -96,7 +96,7 @@ fn bad_files_are_named_and_nothing_unsigned_is_given_out() {
             named += 1;
         }
     }
-    assert!(named > 100, "{named}");
+    assert!(named > 60, "{named}");
     // Only flips can be without effect: in what only says where entries are, of a file that is read from its beginning.
     assert!(unnoticed.iter().all(|harm| harm.contains("flipped")), "{unnoticed:?}");
 }

@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn only_an_answer_to_head_has_a_length_of_its_own() {
         let mut response = Response::with_body(200, "text/plain", "body");
-        response.headers.set("content-length", "4000".to_owned());
+        response.headers.set_length_for_head(4000);
         response.headers.set("accept-ranges", "bytes");
         for (is_head, length, body) in [(true, "4000", ""), (false, "4", "body")] {
             assert_eq!(

@@ -105,7 +105,7 @@ pub(super) fn respond(
         response.headers.set("content-range", content_range);
     }
     if is_head {
-        response.headers.set("content-length", body.len().to_string());
+        response.headers.set_length_for_head(body.len() as u64);
     }
     response.set_body("application/octet-stream", body);
     Ok(())
