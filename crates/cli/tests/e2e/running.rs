@@ -208,7 +208,9 @@ impl RunningSandbox {
             thread::sleep(Duration::from_millis(20));
         };
         let complaints = self.complaints();
-        let printed: Vec<String> = self.lines.try_iter().collect();
+        // The thread that reads them may still be at the last ones; it ends with them.
+        let last_lines = || self.lines.recv_timeout(Duration::from_secs(5)).ok();
+        let printed: Vec<String> = std::iter::from_fn(last_lines).collect();
         let (ledger, label) = (self.ledger(), self.label);
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         Stopped { status, printed, complaints, ledger, label, folder }
