@@ -44,6 +44,9 @@ impl Peer {
     /// It has everything up to `to`; one acknowledgement may answer several messages.
     pub(crate) fn acknowledged(&mut self, to: SeqNo) {
         self.matched = self.matched.max(to);
+        // After a refusal sending began anew further back than what earlier messages brought: what is known to be there is
+        // not sent again. Answers to it would say less than is known and be taken for old ones, for ever.
+        self.sent = self.sent.max(self.matched);
         while self.unanswered.front().is_some_and(|end| *end <= self.matched) {
             self.unanswered.pop_front();
         }
@@ -64,3 +67,21 @@ impl Peer {
 /// All other nodes: members of active configurations and retired nodes whose retirement some future primary may not
 /// know. In the order of their identifiers, so that the order of messages is the same in every run (quirk Q11).
 pub(crate) type Peers = BTreeMap<NodeId, Peer>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several refusals and late acknowledgements crossed under load: a full window before `matched` was never answered.
+    #[test]
+    fn late_acknowledgements_after_a_refusal_leave_no_window_that_cannot_be_answered() {
+        let mut peer = Peer::new("".into(), SeqNo(0));
+        (1..=200).for_each(|end| peer.sent_up_to(SeqNo(end), true));
+        peer.send_again_from(SeqNo(10));
+        (11..=10 + IN_FLIGHT_MESSAGES_MAX as u64).for_each(|end| peer.sent_up_to(SeqNo(end), true));
+        assert!(peer.is_behind());
+        peer.acknowledged(SeqNo(150));
+        assert_eq!((peer.matched, peer.sent), (SeqNo(150), SeqNo(150)));
+        assert!(!peer.is_behind());
+    }
+}
