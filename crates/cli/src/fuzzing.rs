@@ -31,6 +31,7 @@ pub const TARGETS: &[Target] = &[
     ("cose", cose),
     ("http1", http1),
     ("http_target", http_target),
+    ("join_request", join_request),
     ("js_bundle", js_bundle),
     ("keys", keys),
     ("ledger_entry", ledger_entry),
@@ -127,6 +128,11 @@ pub fn http_target(data: &[u8]) {
     }
 }
 
+/// The body of a node's request to join.
+pub fn join_request(data: &[u8]) {
+    ccf_governance::join::hostile::join_request(data);
+}
+
 /// An application's bundle.
 pub fn js_bundle(data: &[u8]) {
     if let Ok(bundle) = ccf_js::Bundle::parse(data) {
@@ -153,7 +159,7 @@ pub fn ledger_entry(data: &[u8]) {
     for record in entry.public_records() {
         match record {
             Ok(Record::Map { name, .. }) => {
-                let _ = MapName::parse(name);
+                let _ = MapName::of_ledger(name);
             }
             Ok(Record::Write { key, value }) => assert!(key.len() + value.len() <= data.len()),
             Ok(Record::Remove { key }) => assert!(key.len() <= data.len()),

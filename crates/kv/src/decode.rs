@@ -38,7 +38,7 @@ fn collect(records: Records<'_>, maps: &mut Vec<MapWrites>) -> Result<(), Decode
     for record in records {
         match (record?, &mut current) {
             (Record::Map { name, .. }, _) => {
-                let name = MapName::parse(name).map_err(|_| DecodeError::Name(name.to_owned()))?;
+                let name = MapName::of_ledger(name).map_err(|_| DecodeError::Name(name.to_owned()))?;
                 maps.extend(current.replace(MapWrites::new(name)));
             }
             (Record::Write { key, value }, Some(map)) => {

@@ -77,7 +77,7 @@ fn add(
 ) -> Result<(), StateError> {
     for map in maps {
         let map = map?;
-        let name = MapName::parse(map.name)
+        let name = MapName::of_ledger(map.name)
             .ok()
             .filter(|name| name.domain() == domain)
             .ok_or_else(|| StateError::Name(map.name.chars().take(NAME_SHOWN).collect()))?;

@@ -48,7 +48,7 @@ pub use ccf_kv::{
     Codec, CodecError, Encoded, Json, KvError, MapHandle, MapReader, Raw, SmallBytes, Tx, TypedMap, TypedSet,
     TypedValue,
 };
-pub use ccf_types::{Digest, MapName, MemberId, ReservedMapName, SeqNo, TxId, UserId, View};
+pub use ccf_types::{Digest, InvalidMapName, MapName, MemberId, SeqNo, TxId, UserId, View};
 
 /// Everything a usual application needs, in one line.
 pub mod prelude {

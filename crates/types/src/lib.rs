@@ -11,5 +11,5 @@ mod tx_id;
 
 pub use digest::Digest;
 pub use id::{InvalidId, MemberId, NodeId, UserId};
-pub use map_name::{Category, Domain, MapName, ReservedMapName};
+pub use map_name::{Category, Domain, InvalidMapName, MAP_NAME_BYTES_MAX, MapName};
 pub use tx_id::{InvalidTxId, SeqNo, TxId, View};

@@ -38,10 +38,20 @@ enum Repr {
     Shared(Arc<str>),
 }
 
-/// The name begins with `ccf.` (or `public:ccf.`) and is neither internal nor governance.
+/// No new map may have this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the map name {0} uses the reserved prefix ccf.")]
-pub struct ReservedMapName(pub String);
+pub enum InvalidMapName {
+    /// It begins with `ccf.` (or `public:ccf.`) and is neither internal nor governance.
+    #[error("the map name {0} uses the reserved prefix ccf.")]
+    Reserved(String),
+    /// It is longer than [`MAP_NAME_BYTES_MAX`].
+    #[error("a map name of {0} bytes is longer than the {MAP_NAME_BYTES_MAX} allowed")]
+    TooLong(usize),
+}
+
+/// The longest name of a new map. Each entry that writes to the map holds the whole name, and so do all messages about it; names
+/// that applications make of what users send have their end here. Ledgers may hold longer ones.
+pub const MAP_NAME_BYTES_MAX: usize = 1024;
 
 const PUBLIC: &str = "public:";
 
@@ -62,11 +72,22 @@ impl MapName {
     /// A name known only at run time.
     ///
     /// # Errors
-    /// [`ReservedMapName`] if no map may have this name.
-    pub fn parse(name: &str) -> Result<MapName, ReservedMapName> {
+    /// [`InvalidMapName`] if no new map may have this name.
+    pub fn parse(name: &str) -> Result<MapName, InvalidMapName> {
+        if name.len() > MAP_NAME_BYTES_MAX {
+            return Err(InvalidMapName::TooLong(name.len()));
+        }
+        MapName::of_ledger(name)
+    }
+
+    /// A name of a map that is in a ledger or a snapshot: of any length.
+    ///
+    /// # Errors
+    /// [`InvalidMapName::Reserved`].
+    pub fn of_ledger(name: &str) -> Result<MapName, InvalidMapName> {
         match classify(name.as_bytes()) {
             Some((domain, category)) => Ok(MapName { name: Repr::Shared(name.into()), domain, category }),
-            None => Err(ReservedMapName(name.to_owned())),
+            None => Err(InvalidMapName::Reserved(name.to_owned())),
         }
     }
 
@@ -193,7 +214,21 @@ mod tests {
             assert_eq!((parsed.domain(), parsed.category()), (domain, category), "{name}");
         }
         for reserved in ["ccf.foo", "public:ccf.foo", "ccf.", "public:ccf.governance"] {
-            assert_eq!(MapName::parse(reserved), Err(ReservedMapName(reserved.to_owned())));
+            let refused = Err(InvalidMapName::Reserved(reserved.to_owned()));
+            assert_eq!((MapName::parse(reserved), MapName::of_ledger(reserved)), (refused.clone(), refused));
         }
+    }
+
+    #[test]
+    fn new_names_are_bounded_and_old_ones_are_not() {
+        let longest = "n".repeat(MAP_NAME_BYTES_MAX);
+        assert_eq!(MapName::parse(&longest).map(|name| name.as_str().len()), Ok(MAP_NAME_BYTES_MAX));
+        let longer = format!("{longest}n");
+        assert_eq!(MapName::parse(&longer), Err(InvalidMapName::TooLong(MAP_NAME_BYTES_MAX + 1)));
+        assert_eq!(MapName::of_ledger(&longer).map(|name| name.to_string()), Ok(longer));
+        assert_eq!(
+            InvalidMapName::TooLong(2000).to_string(),
+            "a map name of 2000 bytes is longer than the 1024 allowed"
+        );
     }
 }

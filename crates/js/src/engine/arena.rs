@@ -9,57 +9,21 @@
 //! memory gives it back at once. The limit of the heap is kept here, not by QuickJS, because the engine can lose the
 //! error: without memory for an exception it throws null. [`Arena::was_refused`] still knows.
 
-use std::alloc::{Layout, alloc, dealloc, realloc};
+mod classes;
+mod image;
+mod large;
+
+use classes::{CLASSES, SIZES, SMALL_MAX, class_of};
+use image::Image;
+use large::{LARGE, LARGE_HEADER, large_layout, large_total};
+use std::alloc::{Layout, dealloc};
 use std::ptr::{self, NonNull};
 
-/// Largest block served from chunks, header included.
-const SMALL_MAX: usize = 16 * 1024;
 /// Chunk size. Two hold the usual prepared interpreter.
 const CHUNK_BYTES: usize = 128 * 1024;
-/// Chunks beyond the image that are kept for the next request rather than freed.
-const SPARE_CHUNKS_MAX: usize = 4;
 /// Bytes in front of every block: its class.
 const HEADER: usize = 8;
-/// Bytes in front of a large block: index, size, class.
-const LARGE_HEADER: usize = 24;
 const ALIGN: usize = 16;
-/// Classes: every 16 bytes up to 512, then four steps per doubling up to [`SMALL_MAX`].
-const CLASSES: usize = 32 + 4 * 5;
-const LARGE: u64 = u64::MAX;
-/// Free stretches of an image that are shorter are copied along: one long copy is faster than two.
-const GAP_MIN: usize = 256;
-
-const fn class_of(total: usize) -> usize {
-    if total <= 512 {
-        total.div_ceil(16) - 1
-    } else {
-        let octave = (total - 1).ilog2() as usize; // 9 for 513..=1024
-        let step = 1usize << (octave - 2);
-        let quarter = (total - (1 << octave)).div_ceil(step); // 1..=4
-        32 + (octave - 9) * 4 + quarter - 1
-    }
-}
-
-const fn size_of_class(class: usize) -> usize {
-    if class < 32 {
-        (class + 1) * 16
-    } else {
-        let octave = 9 + (class - 32) / 4;
-        (1 << octave) + ((class - 32) % 4 + 1) * (1 << (octave - 2))
-    }
-}
-
-const SIZES: [usize; CLASSES] = {
-    let mut sizes = [0; CLASSES];
-    let mut class = 0;
-    while class < CLASSES {
-        sizes[class] = size_of_class(class);
-        class += 1;
-    }
-    sizes
-};
-const _: () = assert!(SIZES[CLASSES - 1] == SMALL_MAX);
-
 /// A block on a free list; lies over the payload of a freed block.
 type FreeLink = *mut u8;
 
@@ -72,16 +36,6 @@ struct Cursor {
     /// Bytes of all live blocks, headers included.
     used: usize,
     free: [FreeLink; CLASSES],
-}
-
-struct Image {
-    cursor: Cursor,
-    /// Chunks in use.
-    chunks: usize,
-    /// Live stretches of the chunks: chunk, offset, bytes.
-    live: Vec<(usize, usize, Box<[u8]>)>,
-    /// Bytes of each large block, header included.
-    large: Vec<Box<[u8]>>,
 }
 
 /// The allocator of one runtime.
@@ -132,100 +86,6 @@ impl Arena {
         let admitted = self.cursor.used.checked_add(bytes).is_some_and(|used| used <= self.limit);
         self.refused |= !admitted;
         admitted
-    }
-
-    /// Remembers the present state as the one [`Arena::restore`] returns to. Replaces an older image.
-    pub(crate) fn seal(&mut self) {
-        let used = if self.chunks.is_empty() { 0 } else { self.cursor.chunk + 1 };
-        let free = self.take_free_blocks();
-        let mut live = Vec::new();
-        for chunk in 0..used {
-            let end = if chunk == self.cursor.chunk { self.cursor.at } else { CHUNK_BYTES };
-            let mut from = 0;
-            let here = free.iter().filter(|(at, ..)| *at == chunk);
-            for &(_, at, size) in here.chain(&[(chunk, end, GAP_MIN)]) {
-                if size >= GAP_MIN && at > from {
-                    // SAFETY: the stretch lies in a chunk, which is initialised (allocated zeroed).
-                    let bytes = unsafe {
-                        std::slice::from_raw_parts(self.chunks[chunk].as_ptr().add(from), at - from)
-                    };
-                    live.push((chunk, from, bytes.into()));
-                }
-                if size >= GAP_MIN {
-                    from = at + size;
-                }
-            }
-        }
-        let large = self
-            .large
-            .iter()
-            .map(|block| {
-                // SAFETY: a listed block has a valid header and `total` readable bytes (allocated zeroed or
-                // written by `grow`).
-                unsafe { std::slice::from_raw_parts(block.as_ptr(), large_total(*block)) }.into()
-            })
-            .collect();
-        self.image = Some(Image { cursor: self.cursor.clone(), chunks: used, live, large });
-    }
-
-    /// Empties the free lists; the blocks, as chunk, offset and size, ascending and neighbours joined. What
-    /// is free when an image is taken stays unused as long as the image lives: then it need not be copied.
-    fn take_free_blocks(&mut self) -> Vec<(usize, usize, usize)> {
-        let mut blocks = Vec::new();
-        for (class, &class_bytes) in SIZES.iter().enumerate() {
-            let mut at = std::mem::replace(&mut self.cursor.free[class], ptr::null_mut());
-            while !at.is_null() {
-                let block = at.addr() - HEADER;
-                let chunk = self
-                    .chunks
-                    .iter()
-                    .position(|c| (c.addr().get()..c.addr().get() + CHUNK_BYTES).contains(&block));
-                if let Some(chunk) = chunk {
-                    blocks.push((chunk, block - self.chunks[chunk].addr().get(), class_bytes));
-                }
-                // SAFETY: a free block's payload holds the link to the next one.
-                at = unsafe { at.cast::<FreeLink>().read() };
-            }
-        }
-        blocks.sort_unstable();
-        blocks.dedup_by(|next, block| {
-            let joined = next.0 == block.0 && next.1 == block.1 + block.2;
-            if joined {
-                block.2 += next.2;
-            }
-            joined
-        });
-        blocks
-    }
-
-    /// Returns to the sealed state. No pointer obtained since may be used afterwards.
-    pub(crate) fn restore(&mut self) {
-        let Some(image) = &self.image else { return };
-        for (chunk, at, bytes) in &image.live {
-            // SAFETY: the stretch was read from this place, and chunks of the image are not freed.
-            unsafe {
-                ptr::copy_nonoverlapping(bytes.as_ptr(), self.chunks[*chunk].as_ptr().add(*at), bytes.len());
-            };
-        }
-        for (block, bytes) in self.large.iter().zip(&image.large) {
-            // SAFETY: blocks of the image are not freed or moved while it exists (`release`, `realloc`).
-            unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), block.as_ptr(), bytes.len()) };
-        }
-        for block in self.large.drain(image.large.len()..) {
-            // SAFETY: allocated by `allocate_large` with this layout and not freed since.
-            unsafe { dealloc(block.as_ptr(), large_layout(large_total(block))) };
-        }
-        self.cursor.clone_from(&image.cursor);
-        for chunk in self.chunks.drain((image.chunks + SPARE_CHUNKS_MAX).min(self.chunks.len())..) {
-            // SAFETY: allocated by `next_chunk` with this layout.
-            unsafe { dealloc(chunk.as_ptr(), CHUNK_LAYOUT) };
-        }
-    }
-
-    /// Bytes that [`Arena::restore`] copies; zero without an image.
-    pub(crate) fn image_bytes(&self) -> usize {
-        let Some(image) = &self.image else { return 0 };
-        image.live.iter().map(|(.., bytes)| bytes).chain(&image.large).map(|bytes| bytes.len()).sum()
     }
 
     pub(crate) fn allocate(&mut self, size: usize) -> *mut u8 {
@@ -330,86 +190,6 @@ impl Arena {
         self.cursor.at = 0;
         true
     }
-
-    fn allocate_large(&mut self, size: usize, zeroed: bool) -> *mut u8 {
-        let Some(total) = size.checked_add(LARGE_HEADER + ALIGN) else { return ptr::null_mut() };
-        if total > isize::MAX as usize / 2 || !self.admits(total) {
-            return ptr::null_mut();
-        }
-        let layout = large_layout(total);
-        // While no image exists the block may become part of one, which must read initialised bytes.
-        let zeroed = zeroed || self.image.is_none();
-        // SAFETY: the layout is not of size zero.
-        let block = unsafe { if zeroed { std::alloc::alloc_zeroed(layout) } else { alloc(layout) } };
-        let Some(block) = NonNull::new(block) else {
-            self.refused = true;
-            return ptr::null_mut();
-        };
-        // SAFETY: the block is longer than its header.
-        unsafe { write_large_header(block, self.large.len(), total) };
-        self.large.push(block);
-        self.cursor.used += total;
-        // SAFETY: as above.
-        unsafe { block.as_ptr().add(LARGE_HEADER) }
-    }
-
-    fn image_large(&self) -> usize {
-        self.image.as_ref().map_or(0, |i| i.large.len())
-    }
-
-    /// # Safety
-    /// `block` is the header of a large block of this arena.
-    unsafe fn release_large(&mut self, block: NonNull<u8>) {
-        // SAFETY: as the caller promises.
-        let (index, total) = unsafe { read_large_header(block) };
-        if index < self.image_large() {
-            return; // the next restore brings it back
-        }
-        self.cursor.used -= total;
-        self.large.swap_remove(index);
-        if let Some(moved) = self.large.get(index) {
-            // SAFETY: listed blocks have valid headers.
-            unsafe { moved.as_ptr().cast::<usize>().write(index) };
-        }
-        // SAFETY: allocated with this layout; unlisted just now.
-        unsafe { dealloc(block.as_ptr(), large_layout(total)) };
-    }
-
-    /// # Safety
-    /// As [`Arena::release_large`].
-    unsafe fn reallocate_large(&mut self, block: NonNull<u8>, size: usize) -> *mut u8 {
-        // SAFETY: as the caller promises.
-        let (index, old_total) = unsafe { read_large_header(block) };
-        if index < self.image_large() || self.image.is_none() {
-            let moved = self.allocate_large(size, false);
-            if !moved.is_null() {
-                // SAFETY: both are at least that long and distinct.
-                unsafe {
-                    let from = block.as_ptr().add(LARGE_HEADER);
-                    ptr::copy_nonoverlapping(from, moved, (old_total - LARGE_HEADER).min(size));
-                    self.release_large(block);
-                }
-            }
-            return moved;
-        }
-        let Some(total) = size.checked_add(LARGE_HEADER + ALIGN) else { return ptr::null_mut() };
-        if total > isize::MAX as usize / 2 || !self.admits(total.saturating_sub(old_total)) {
-            return ptr::null_mut();
-        }
-        // SAFETY: allocated with the old layout; the new size is valid for the alignment.
-        let moved = unsafe { realloc(block.as_ptr(), large_layout(old_total), total) };
-        let Some(moved) = NonNull::new(moved) else {
-            self.refused = true;
-            return ptr::null_mut();
-        };
-        self.large[index] = moved;
-        self.cursor.used = self.cursor.used - old_total + total;
-        // SAFETY: the block is longer than its header.
-        unsafe {
-            write_large_header(moved, index, total);
-            moved.as_ptr().add(LARGE_HEADER)
-        }
-    }
 }
 
 impl Drop for Arena {
@@ -446,170 +226,5 @@ const CHUNK_LAYOUT: Layout = match Layout::from_size_align(CHUNK_BYTES, ALIGN) {
     Err(_) => panic!("chunk layout"),
 };
 
-fn large_layout(total: usize) -> Layout {
-    // `total` is at most isize::MAX / 2 (checked at allocation).
-    Layout::from_size_align(total, ALIGN).expect("size checked when the block was allocated")
-}
-
-/// # Safety
-/// `block` has at least [`LARGE_HEADER`] bytes.
-unsafe fn write_large_header(block: NonNull<u8>, index: usize, total: usize) {
-    // SAFETY: as the caller promises; the block is 16-aligned.
-    unsafe {
-        let words = block.as_ptr().cast::<u64>();
-        words.write(index as u64);
-        words.add(1).write(total as u64);
-        words.add(2).write(LARGE);
-    }
-}
-
-/// # Safety
-/// `block` is the header of a large block.
-unsafe fn read_large_header(block: NonNull<u8>) -> (usize, usize) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let words = block.as_ptr().cast::<u64>();
-        (words.read() as usize, words.add(1).read() as usize)
-    }
-}
-
-fn large_total(block: NonNull<u8>) -> usize {
-    // SAFETY: called with listed blocks only, whose headers are valid.
-    unsafe { read_large_header(block) }.1
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn classes_cover_every_size() {
-        for total in 1..=SMALL_MAX {
-            let class = class_of(total);
-            assert!(SIZES[class] >= total, "{total}");
-            assert!(class == 0 || SIZES[class - 1] < total, "{total}");
-        }
-    }
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Allocate(usize, u8),
-        Release(usize),
-        Reallocate(usize, usize),
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        let size = prop_oneof![0..600usize, 600..20_000usize, 20_000..200_000usize];
-        prop_oneof![
-            (size.clone(), any::<u8>()).prop_map(|(s, b)| Op::Allocate(s, b)),
-            any::<usize>().prop_map(Op::Release),
-            (any::<usize>(), size).prop_map(|(i, s)| Op::Reallocate(i, s)),
-        ]
-    }
-
-    /// Blocks with the byte that fills them and their size.
-    type Blocks = Vec<(*mut u8, u8, usize)>;
-
-    fn run(arena: &mut Arena, blocks: &mut Blocks, ops: &[Op]) {
-        for op in ops {
-            match *op {
-                Op::Allocate(size, byte) => {
-                    let p = arena.allocate(size);
-                    // SAFETY: fresh block of `size` bytes.
-                    unsafe { ptr::write_bytes(p, byte, size) };
-                    blocks.push((p, byte, size));
-                }
-                Op::Release(i) if !blocks.is_empty() => {
-                    let (p, ..) = blocks.swap_remove(i % blocks.len());
-                    // SAFETY: a live block.
-                    unsafe { arena.release(p) };
-                }
-                Op::Reallocate(i, size) if !blocks.is_empty() => {
-                    let i = i % blocks.len();
-                    let (p, byte, old) = blocks[i];
-                    // SAFETY: a live block, then filled to its new size.
-                    unsafe {
-                        let q = arena.reallocate(p, size);
-                        check(q, byte, old.min(size));
-                        ptr::write_bytes(q, byte, size);
-                        blocks[i] = (q, byte, size);
-                    }
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn check(p: *mut u8, byte: u8, size: usize) {
-        // SAFETY: a live block of `size` bytes.
-        let bytes = unsafe { std::slice::from_raw_parts(p, size) };
-        assert!(bytes.iter().all(|b| *b == byte));
-    }
-
-    /// Bytes of the blocks, headers included, counted from outside.
-    fn total(blocks: &Blocks) -> usize {
-        let bytes = |(p, ..): &(*mut u8, u8, usize)| {
-            // SAFETY: a live block.
-            let usable = unsafe { usable_size(*p) };
-            usable + if usable + HEADER > SMALL_MAX { LARGE_HEADER } else { HEADER }
-        };
-        blocks.iter().map(bytes).sum()
-    }
-
-    #[test]
-    fn beyond_the_limit_nothing_is_given_and_that_is_remembered() {
-        let mut arena = Arena::new();
-        let kept = arena.allocate(1000);
-        arena.seal();
-        for size in [10, 2000, 50_000] {
-            arena.set_limit(200_000);
-            let mut given = 0;
-            while !arena.allocate(size).is_null() {
-                given += size;
-                assert!(given <= 200_000);
-            }
-            assert!(arena.was_refused() && given > 60_000, "{size}: {given}");
-            // What is freed can be used again; growth counts only what is new.
-            arena.restore();
-            arena.set_limit(200_000);
-            let large = arena.allocate(100_000);
-            // SAFETY: a live block each time.
-            unsafe {
-                let large = arena.reallocate(large, 150_000);
-                assert!(!large.is_null() && !arena.was_refused());
-                assert!(arena.reallocate(large, 250_000).is_null() && arena.was_refused());
-                arena.release(large);
-            }
-            assert!(!arena.allocate(150_000).is_null());
-            arena.restore();
-        }
-        // SAFETY: a live block.
-        unsafe { arena.release(kept) };
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        /// After any operations, restoring brings back every block that was alive when the image was taken.
-        #[test]
-        fn restore_brings_back_every_block(
-            before in proptest::collection::vec(op(), 0..60),
-            rounds in proptest::collection::vec(proptest::collection::vec(op(), 0..60), 1..4),
-        ) {
-            let mut arena = Arena::new();
-            let mut blocks = Vec::new();
-            run(&mut arena, &mut blocks, &before);
-            arena.seal();
-            for round in &rounds {
-                let mut scratch = blocks.clone();
-                run(&mut arena, &mut scratch, round);
-                // Blocks of the image that a round frees stay where they are if they are large.
-                prop_assert!(arena.cursor.used >= total(&scratch));
-                scratch.iter().for_each(|(p, b, s)| check(*p, *b, *s));
-                arena.restore();
-                prop_assert_eq!(arena.cursor.used, total(&blocks));
-                blocks.iter().for_each(|(p, b, s)| check(*p, *b, *s));
-            }
-        }
-    }
-}
+mod tests;

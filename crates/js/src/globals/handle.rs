@@ -4,7 +4,7 @@ use crate::access::Access;
 use crate::engine::value::{JsResult, Scope, Thrown, Val};
 use crate::limits::TABLE_NAMES_MAX;
 use ccf_kv::{RawHandle, SmallBytes};
-use ccf_types::MapName;
+use ccf_types::{InvalidMapName, MapName};
 use std::ops::ControlFlow;
 
 /// Which permission a method needs.
@@ -32,9 +32,13 @@ fn named<'s>(scope: Scope<'s>, name: Option<&Val<'s>>, state: usize) -> JsResult
     let Some(name) = name.filter(|name| !name.is_symbol()) else { return Ok(scope.undefined()) };
     let name = name.to_text()?;
     let host = scope.host();
-    let Ok(map) = MapName::parse(&name) else {
-        let reason = format!("Map name '{name}' includes disallowed reserved prefix 'ccf.'");
-        return Err(fail_request(scope, reason));
+    let map = match MapName::parse(&name) {
+        Ok(map) => map,
+        Err(InvalidMapName::Reserved(_)) => {
+            let reason = format!("Map name '{name}' includes disallowed reserved prefix 'ccf.'");
+            return Err(fail_request(scope, reason));
+        }
+        Err(error) => return Err(fail_request(scope, error.to_string())),
     };
     match host.table_number(&map) {
         Some(number) => scope.handle(state * TABLE_NAMES_MAX + number),

@@ -78,6 +78,20 @@ fn reserved_names_fail_the_request() {
     assert_eq!(service.get("/app/f").status, 500, "the interpreter is still good");
 }
 
+/// Names are what applications make of what users send: they have an end.
+#[test]
+fn long_names_fail_the_request() {
+    let service = Service::with_function(
+        "export function f(request) {
+           ccf.kv['n'.repeat(Number(request.query))].set(ccf.strToBuf('k'), ccf.strToBuf('v'));
+           return { body: 'done' }; }",
+    );
+    assert_eq!(body(&service.get("/app/f?1024")), "done");
+    let response = service.get("/app/f?1025");
+    assert_eq!(response.status, 500);
+    assert_eq!(message(&response), "a map name of 1025 bytes is longer than the 1024 allowed");
+}
+
 #[test]
 fn conflicting_requests_are_executed_again() {
     let source = "export function add() {
