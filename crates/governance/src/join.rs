@@ -4,6 +4,8 @@
 //! the transaction finds, or makes, trusted.
 
 mod evidence;
+#[doc(hidden)]
+pub mod hostile;
 pub mod message;
 
 pub(crate) use self::evidence::check as check_evidence;
