@@ -4,7 +4,10 @@
 use super::{
     h1::RequestError,
     handler::{HttpVersion, Outcome, RequestHandler},
-    limits::{H2_HEADER_LIST_BYTES_MAX, H2_SEND_BUFFER_BYTES_MAX},
+    limits::{
+        H2_CONNECTION_WINDOW_MIN, H2_HEADER_LIST_BYTES_MIN_BOUND, H2_LONG_BODIES_MAX, H2_RESET_STREAMS_MAX,
+        H2_SEND_BUFFER_BYTES_MAX, H2_SHORT_BODY_BYTES, REQUEST_BYTES_PER_SECOND_MIN, REQUEST_SECONDS_BASE,
+    },
     serve::{NewSession, count_refusal, session_cap_response},
     session::{Phase, SessionControl, Stop},
     tls::{Configurations, PeerCertificates},
@@ -27,6 +30,8 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::Semaphore,
+    time::{Duration, Instant},
 };
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -75,17 +80,32 @@ async fn converse<H: RequestHandler>(
     control.set_midway(None);
     control.enter(Phase::Waiting);
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+    let header_bytes = u32::try_from(new.interface.limits.header_bytes()).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .max_concurrent_streams(settings.max_concurrent_streams_count)
         .initial_stream_window_size(settings.initial_window_size)
+        // Streams that wait for their turn must not stop those whose turn it is.
+        .initial_connection_window_size(
+            settings
+                .initial_window_size
+                .saturating_mul(settings.max_concurrent_streams_count)
+                .clamp(H2_CONNECTION_WINDOW_MIN, i32::MAX as u32),
+        )
         .max_frame_size(settings.max_frame_size)
-        .max_header_list_size(H2_HEADER_LIST_BYTES_MAX)
+        .max_header_list_size(header_bytes.saturating_mul(4).max(H2_HEADER_LIST_BYTES_MIN_BOUND))
+        .max_pending_accept_reset_streams(H2_RESET_STREAMS_MAX)
         .max_send_buf_size(H2_SEND_BUFFER_BYTES_MAX);
     let state =
         (!new.refused).then(|| RefCell::new(new.handler.open_session(&new.info(HttpVersion::Http2, peer))));
-    let session = Rc::new(Session { new, state, executing: Cell::new(0), closing: Rc::default() });
+    let session = Rc::new(Session {
+        new,
+        state,
+        long_bodies: Semaphore::new(H2_LONG_BODIES_MAX),
+        executing: Cell::new(0),
+        closing: Rc::default(),
+    });
     let service = hyper::service::service_fn({
         let session = session.clone();
         move |request| {
@@ -120,6 +140,8 @@ async fn converse<H: RequestHandler>(
 struct Session<H: RequestHandler> {
     new: NewSession<H>,
     state: Option<RefCell<H::Session>>,
+    /// Places for bodies that are not short.
+    long_bodies: Semaphore,
     /// Requests being executed.
     executing: Cell<usize>,
     /// The last answer has been handed over.
@@ -249,17 +271,18 @@ impl<H: RequestHandler> Session<H> {
         Ok(headers.finish())
     }
 
-    async fn body(&self, mut body: Incoming) -> Result<Bytes, Unreadable> {
+    async fn body(&self, body: Incoming) -> Result<Bytes, Unreadable> {
         let limit = self.new.interface.limits.body_bytes();
         if body.size_hint().lower() > limit as u64 {
             return Err(RequestError::BodyTooLarge.into());
         }
+        let mut body = Slowness::watch(body);
+        let mut place = None;
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        while let Some(frame) = body.frame().await {
-            // Trailers are ignored.
-            let Ok(data) = frame.map_err(|_| Unreadable::Lost)?.into_data() else { continue };
-            if first.len() + rest.len() + data.len() > limit {
+        while let Some(data) = body.data(first.len() + rest.len()).await? {
+            let so_far = first.len() + rest.len() + data.len();
+            if so_far > limit {
                 return Err(RequestError::BodyTooLarge.into());
             }
             if first.is_empty() && rest.is_empty() {
@@ -270,8 +293,39 @@ impl<H: RequestHandler> Session<H> {
                 }
                 rest.extend_from_slice(&data);
             }
+            if so_far > H2_SHORT_BODY_BYTES && place.is_none() {
+                // The semaphore is never closed. Those before are not waited for longer than their time.
+                place = self.long_bodies.acquire().await.ok();
+                body.begun = Instant::now();
+            }
         }
         Ok(if rest.is_empty() { first } else { rest.freeze() })
+    }
+}
+
+/// A body that must come at some speed, as in HTTP/1.1: slower senders hold a stream for nothing.
+struct Slowness {
+    body: Incoming,
+    begun: Instant,
+}
+
+impl Slowness {
+    fn watch(body: Incoming) -> Slowness {
+        Slowness { body, begun: Instant::now() }
+    }
+
+    /// The next piece, `received` bytes having come before.
+    async fn data(&mut self, received: usize) -> Result<Option<Bytes>, Unreadable> {
+        loop {
+            let earned = (received / REQUEST_BYTES_PER_SECOND_MIN) as u64;
+            let allowed = Duration::from_secs(u64::from(REQUEST_SECONDS_BASE) + earned);
+            let frame = tokio::time::timeout_at(self.begun + allowed, self.body.frame());
+            let Some(frame) = frame.await.map_err(|_| Unreadable::Lost)? else { return Ok(None) };
+            // Trailers are ignored.
+            if let Ok(data) = frame.map_err(|_| Unreadable::Lost)?.into_data() {
+                return Ok(Some(data));
+            }
+        }
     }
 }
 

@@ -50,8 +50,22 @@ pub(crate) const LISTEN_BACKLOG: i32 = 128;
 /// Idle time before the kernel probes a connection (node specification, section 14.5).
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// HTTP/2: headers held per request before they are counted against the configured limits.
-pub(crate) const H2_HEADER_LIST_BYTES_MAX: u32 = 1 << 20;
+/// HTTP/2: headers held per request before they are counted against the configured limits, or four times `max_header_size` where
+/// that is larger. A session may have a hundred requests at once.
+pub(crate) const H2_HEADER_LIST_BYTES_MIN_BOUND: u32 = 128 << 10;
+
+/// HTTP/2: a body up to this needs no place among the long ones of its session.
+pub(crate) const H2_SHORT_BODY_BYTES: usize = 64 << 10;
+
+/// HTTP/2: longer bodies that one session may be sending at once; others wait, held back by flow control. Without it the streams of
+/// one session could make a node hold `max_body_size` a hundred times.
+pub(crate) const H2_LONG_BODIES_MAX: usize = 8;
+
+/// HTTP/2: streams that clients opened and took back before they were looked at, until the session ends (CVE-2023-44487).
+pub(crate) const H2_RESET_STREAMS_MAX: usize = 20;
 
 /// HTTP/2: answers waiting for a slow client, bytes per stream.
 pub(crate) const H2_SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
+
+/// HTTP/2: the least that all streams of a session together may have under way.
+pub(crate) const H2_CONNECTION_WINDOW_MIN: u32 = 1 << 20;

@@ -18,18 +18,18 @@ use tokio::{
     net::TcpStream,
 };
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
-fn h2(interface: &mut ccf_node::http::InterfaceSettings) {
+pub(crate) fn h2(interface: &mut ccf_node::http::InterfaceSettings) {
     interface.protocol = AppProtocol::Http2;
     interface.max_body_size = SizeLimit::new(2048, "2KB");
     interface.max_header_size = SizeLimit::new(1024, "1KB");
     interface.max_headers_count = 20;
 }
 
-async fn connect(address: SocketAddr, secure: bool) -> SendRequest<Full<Bytes>> {
+pub(crate) async fn connect(address: SocketAddr, secure: bool) -> SendRequest<Full<Bytes>> {
     let socket = TcpStream::connect(address).await.unwrap();
     if secure {
         let hello = Hello { alpn: vec![b"h2".to_vec()], ..Hello::default() };
@@ -51,11 +51,14 @@ async fn greet(
     sender
 }
 
-fn post(path: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
+pub(crate) fn post(path: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
     Request::post(format!("https://h.example{path}")).body(Full::new(Bytes::from(body))).unwrap()
 }
 
-async fn ask2(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> (u16, String) {
+pub(crate) async fn ask2(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> (u16, String) {
     let response = sender.send_request(request).await.unwrap();
     let status = response.status().as_u16();
     assert!(response.headers().get("date").is_none());

@@ -3,6 +3,7 @@
 
 mod http1;
 mod http2;
+mod http2_attacks;
 mod lifecycle;
 mod support;
 mod tls;
