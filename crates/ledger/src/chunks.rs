@@ -118,6 +118,12 @@ impl ChunkAccounting {
         }
     }
 
+    /// The last chunk end before `seqno`.
+    #[must_use]
+    pub fn end_before(&self, seqno: SeqNo) -> SeqNo {
+        self.last_end_before(seqno)
+    }
+
     fn last_end_before(&self, seqno: SeqNo) -> SeqNo {
         self.ends.iter().rev().find(|end| **end < seqno).copied().unwrap_or(self.base)
     }

@@ -7,6 +7,7 @@
 
 pub mod disk;
 mod driving;
+mod flags;
 #[doc(hidden)]
 pub mod hostile;
 mod inbox;

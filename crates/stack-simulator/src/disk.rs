@@ -16,6 +16,7 @@ use tempfile::TempDir;
 enum Command {
     Append(Vec<(Bytes, bool)>, TxId),
     Truncate(TxId),
+    Rewrite(SeqNo, Vec<(Bytes, bool)>, TxId),
     Commit(SeqNo),
     FinishRecovery,
 }
@@ -120,6 +121,10 @@ impl Disk {
                 state.writer.truncate(to.seqno)?;
                 state.reached(to);
             }
+            Some(Command::Rewrite(after, entries, last)) => {
+                state.writer.rewrite(after, &entries)?;
+                state.reached(last);
+            }
             Some(Command::Commit(seqno)) => state.writer.commit(seqno)?,
             Some(Command::FinishRecovery) => state.writer.finish_recovery()?,
         }
@@ -192,6 +197,15 @@ impl LedgerSink for Sink {
         state.log.truncate(kept);
         state.seen = state.seen.min(kept);
         state.waiting.push_back(Command::Truncate(to));
+    }
+
+    fn rewrite(&self, after: SeqNo, entries: Vec<(Bytes, bool)>, last: TxId) {
+        let mut state = self.0.lock();
+        let from = usize::try_from(after.0.saturating_sub(state.base.0)).unwrap_or(usize::MAX);
+        for (known, (bytes, _)) in state.log.iter_mut().skip(from).zip(&entries) {
+            known.bytes = bytes.clone();
+        }
+        state.waiting.push_back(Command::Rewrite(after, entries, last));
     }
 
     fn commit(&self, seqno: SeqNo) {

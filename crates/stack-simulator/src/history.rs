@@ -85,7 +85,8 @@ impl History {
     pub(crate) fn observe(&mut self, previous: TxId, entry: &LogEntry) -> Result<(), Violation> {
         let tx_id = entry.tx_id;
         if let Some(known) = self.entries.get(&tx_id) {
-            if known.bytes != entry.bytes || known.previous != previous {
+            // Changed flags are found out at the next signature.
+            if !same_but_for_flags(&known.bytes, &entry.bytes) || known.previous != previous {
                 return violation("LogMatching", format!("{tx_id} is not the same everywhere"));
             }
             return Ok(());
@@ -164,6 +165,11 @@ impl History {
         }
     }
 
+    /// Whether these are exactly the bytes of the entry.
+    pub(crate) fn is_exact(&self, entry: &LogEntry) -> bool {
+        self.entries.get(&entry.tx_id).is_some_and(|known| known.bytes == entry.bytes)
+    }
+
     /// The Merkle root over the committed entries up to this one.
     pub(crate) fn root(&self, seqno: SeqNo) -> Option<Digest> {
         self.roots.get(usize::try_from(seqno.0.checked_sub(1)?).ok()?).copied()
@@ -218,6 +224,10 @@ impl History {
         }
         Ok(())
     }
+}
+
+fn same_but_for_flags(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.first() == other.first() && one.get(2..) == other.get(2..)
 }
 
 /// Applies an entry to a model, with the only secret that may open it; answers its leaf.

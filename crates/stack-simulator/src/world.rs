@@ -5,7 +5,10 @@ use crate::{
     identities::{Identities, NODES_MAX},
     node::{Machine, NodeParts, Outgoing, Start},
 };
-use ccf_ledger::secrets::{LedgerSecret, LedgerSecrets};
+use ccf_ledger::{
+    entry::{EntryHeader, HEADER_BYTES},
+    secrets::{LedgerSecret, LedgerSecrets},
+};
 use ccf_node::replication::{Moment, policy::SignaturePolicy};
 use ccf_simulator::{Random, Violation};
 use ccf_types::{MapName, NodeId, SeqNo, TxId};
@@ -23,6 +26,8 @@ pub(crate) struct Faults {
     pub(crate) loss_percent: u64,
     pub(crate) duplicate_percent: u64,
     pub(crate) tamper_percent: u64,
+    /// Messages with entries of which one gets another flag.
+    pub(crate) flags_percent: u64,
     pub(crate) delay_ms: u64,
     pub(crate) reordered: bool,
     pub(crate) partitions: bool,
@@ -42,6 +47,7 @@ impl Faults {
             loss_percent: if random.percent(50) { random.up_to(20) } else { 0 },
             duplicate_percent: if random.percent(30) { random.up_to(20) } else { 0 },
             tamper_percent: if random.percent(30) { random.up_to(8) } else { 0 },
+            flags_percent: if random.percent(15) { random.up_to(10) } else { 0 },
             delay_ms: random.between(1, 20),
             reordered: random.percent(30),
             partitions: random.percent(60),
@@ -61,6 +67,7 @@ impl Faults {
             loss_percent: 0,
             duplicate_percent: 0,
             tamper_percent: 0,
+            flags_percent: 0,
             delay_ms: 3,
             reordered: false,
             partitions: false,
@@ -337,7 +344,9 @@ impl World {
         if committed.seqno > judged {
             machine.judged = committed.seqno;
             self.history.commit(&who, committed)?;
-            if machine.replicator.root_at(committed.seqno) != self.history.root(committed.seqno) {
+            // Unless a flag of this very signature was changed, which the next one finds out.
+            let exact = machine.disk.entry(committed.seqno).is_none_or(|entry| self.history.is_exact(&entry));
+            if exact && machine.replicator.root_at(committed.seqno) != self.history.root(committed.seqno) {
                 return violation("Root", format!("{who} has another Merkle root at {committed}"));
             }
             self.committed_values(id, committed)?;
@@ -396,6 +405,10 @@ impl World {
             let copies = 1 + u64::from(self.random.percent(self.faults.duplicate_percent));
             for _ in 0..copies {
                 let mut bytes = frame.to_vec();
+                if !frame.entries.is_empty() && self.random.percent(self.faults.flags_percent) {
+                    self.tampered += 1;
+                    self.change_flag(&mut bytes, frame.head.len());
+                }
                 if self.random.percent(self.faults.tamper_percent) {
                     self.tampered += 1;
                     let reach = if self.random.percent(50) { 200 } else { 4096 };
@@ -414,6 +427,20 @@ impl World {
                 }
                 self.schedule(delay, Event::Deliver(to.clone(), bytes));
             }
+        }
+    }
+
+    /// Changes a flag of one of the entries that begin at `at`.
+    fn change_flag(&mut self, bytes: &mut [u8], mut at: usize) {
+        let mut places = Vec::new();
+        while let Some(header) = bytes.get(at..at + HEADER_BYTES).and_then(<[u8]>::first_chunk) {
+            let Ok(header) = EntryHeader::parse(header) else { break };
+            places.push(at + 1);
+            at += usize::try_from(header.entry_bytes()).unwrap_or(usize::MAX);
+        }
+        let bit = self.random.up_to(1);
+        if let Some(byte) = self.random.pick(&places).and_then(|at| bytes.get_mut(*at)) {
+            *byte ^= 1 << bit;
         }
     }
 

@@ -70,6 +70,12 @@ impl Links {
         self.0.lock().unwrap().behind.insert(proxy, (node, listens));
     }
 
+    /// Where a node really listens.
+    pub(crate) fn listens(&self, node: &NodeId) -> SocketAddr {
+        let state = self.0.lock().unwrap();
+        state.behind.values().find(|(id, _)| id == node).unwrap().1
+    }
+
     /// Closes the connections between two nodes, and every new one at once.
     pub(crate) fn cut(&self, one: &NodeId, other: &NodeId) {
         let mut state = self.0.lock().unwrap();

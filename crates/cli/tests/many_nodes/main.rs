@@ -9,6 +9,7 @@
 mod clients;
 mod faults;
 mod forwarding;
+mod garbage;
 mod history;
 mod linearizability;
 mod links;

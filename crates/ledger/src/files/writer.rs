@@ -289,6 +289,39 @@ impl LedgerWriter {
         })
     }
 
+    /// Everything after `after`, where a chunk ends, is `entries`, each with whether it is a signature: the same transactions as
+    /// before, of which some have other flags. Files that are committed already are written anew where they differ.
+    ///
+    /// # Errors
+    /// [`FileError`]; the writer is then unusable.
+    pub fn rewrite<B: AsRef<[u8]>>(&mut self, after: SeqNo, entries: &[(B, bool)]) -> Result<(), FileError> {
+        let committed = self.committed;
+        self.init(after, self.recovery_start)?;
+        let mut ended = true;
+        for (entry, committable) in entries {
+            let flags = checked_flags(self.last.next(), entry.as_ref())?;
+            if !ended && !flags.contains(Flags::CHUNK_BEFORE) {
+                self.guarded(Self::reopen_last)?;
+            }
+            self.append(entry.as_ref(), *committable)?;
+            ended = flags.contains(Flags::CHUNK_AFTER);
+        }
+        self.flush()?;
+        self.commit(committed)
+    }
+
+    /// The chunk goes on behind the last entry, whatever its file says.
+    fn reopen_last(&mut self) -> Result<(), FileError> {
+        let last = self.last;
+        match self.files.last_mut().filter(|file| file.is_complete() && file.last() == last) {
+            Some(file) => {
+                file.truncate(file.entries())?;
+                self.delete_later_files(last)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The public replay ended with the signature at `seqno`: everything after it goes, and files begun from here on are
     /// those of a recovery (section 16.1).
     ///

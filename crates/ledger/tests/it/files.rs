@@ -107,6 +107,48 @@ fn rewriting_a_real_ledger_reproduces_its_files() {
     assert_eq!(image(target.path()), image(&golden.ledger()));
 }
 
+/// Flags of the last signature (6) and of the entry behind it (7) turn out to be others, whether the signature is committed or not: the
+/// files become those of a node that never saw the wrong ones.
+#[test]
+fn files_are_mended_when_flags_turn_out_to_be_wrong() {
+    let secret = secret(KEY, 1);
+    let items = |of_signature: Flags, behind: Flags| -> Vec<Item> {
+        let flags = |seqno| match seqno {
+            3 | 9 => Flags::CHUNK_AFTER,
+            6 => of_signature,
+            7 => behind,
+            _ => Flags::NONE,
+        };
+        (1..=9).map(|n| (entry(&secret, n, flags(n), 20 + n as u8).0, n % 3 == 0)).collect()
+    };
+    let all: Vec<Vec<Item>> = [Flags::NONE, Flags::CHUNK_AFTER]
+        .into_iter()
+        .flat_map(|one| [Flags::NONE, Flags::CHUNK_BEFORE].map(|other| items(one, other)))
+        .collect();
+    for (wrong, right) in all.iter().flat_map(|wrong| all.iter().map(move |right| (wrong, right))) {
+        for committed in [3, 6] {
+            let [first, second] = [(); 2].map(|()| tempfile::tempdir().expect("temporary"));
+            let [mut mended, mut expected] = [&first, &second].map(|directory| open(directory.path()));
+            for (writer, items) in [(&mut mended, wrong), (&mut expected, right)] {
+                append_all(writer, &items[..8]);
+                writer.flush().expect("flushes");
+                writer.commit(SeqNo(committed)).expect("commits");
+            }
+            mended.rewrite(SeqNo(3), &right[3..8]).expect("mends");
+            assert_eq!((mended.last(), mended.committed()), (SeqNo(8), SeqNo(committed)));
+            assert_eq!(image(first.path()), image(second.path()));
+            for writer in [&mut mended, &mut expected] {
+                append_all(writer, &right[8..]);
+                writer.commit(SeqNo(9)).expect("commits");
+            }
+            assert_eq!(image(first.path()), image(second.path()));
+            let read =
+                mended.reader().read_range(SeqNo(1), SeqNo(9), usize::MAX).expect("read").expect("there");
+            assert_eq!(read.bytes.to_vec(), right.iter().flat_map(|item| item.0.clone()).collect::<Vec<_>>());
+        }
+    }
+}
+
 /// Kill at every byte of an append or of a completion: what is there afterwards is all whole entries, or the complete
 /// file, and never an error.
 #[test]

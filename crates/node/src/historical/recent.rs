@@ -70,6 +70,16 @@ impl RecentEntries {
         }
     }
 
+    /// The newest signature has other bytes than it seemed.
+    pub(crate) fn replace_signature(&self, signature: SeqNo, entry: &Bytes) {
+        let mut recent = self.0.lock();
+        let Some(last) = recent.segments.back_mut().filter(|last| last.signature.seqno == signature) else {
+            return;
+        };
+        let (first, leaves, signature) = (last.first, last.leaves.clone(), last.signature);
+        *last = Arc::new(Segment { first, leaves, signature, entry: entry.clone(), signed: OnceLock::new() });
+    }
+
     /// Everything after `to` was rolled back.
     pub(crate) fn rollback(&self, to: SeqNo) {
         let mut recent = self.0.lock();

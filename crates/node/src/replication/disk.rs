@@ -17,6 +17,8 @@ pub trait LedgerSink: Send {
     fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId);
     /// Drops everything after `to`.
     fn truncate(&self, to: TxId);
+    /// Everything after `after`, where a chunk ends, is this, up to `last`, also what is committed: flags were mended.
+    fn rewrite(&self, after: SeqNo, entries: Vec<(Bytes, bool)>, last: TxId);
     /// Everything up to `seqno` is committed.
     fn commit(&self, seqno: SeqNo);
     /// Files of a recovery become ordinary ones.
@@ -31,6 +33,8 @@ enum Command {
     Append(Vec<(Bytes, bool)>, TxId),
     /// Everything after this is dropped.
     Truncate(TxId),
+    /// Everything after this is written again.
+    Rewrite(SeqNo, Vec<(Bytes, bool)>, TxId),
     /// Everything up to here is committed: complete files are renamed.
     Commit(SeqNo),
     /// Files of a recovery become ordinary ones.
@@ -123,6 +127,10 @@ impl LedgerSink for Disk {
         self.queue.push(Command::Truncate(to));
     }
 
+    fn rewrite(&self, after: SeqNo, entries: Vec<(Bytes, bool)>, last: TxId) {
+        self.queue.push(Command::Rewrite(after, entries, last));
+    }
+
     fn commit(&self, seqno: SeqNo) {
         self.queue.push(Command::Commit(seqno));
     }
@@ -163,6 +171,10 @@ fn perform(writer: &mut LedgerWriter, command: Command, events: &dyn DiskEvents)
         Command::Truncate(to) => {
             writer.truncate(to.seqno)?;
             events.written(to, false);
+        }
+        Command::Rewrite(after, entries, last) => {
+            writer.rewrite(after, &entries)?;
+            events.written(last, true);
         }
         Command::Commit(seqno) => writer.commit(seqno)?,
         Command::FinishRecovery => writer.finish_recovery()?,

@@ -23,6 +23,7 @@ pub(super) struct Nowhere;
 impl LedgerSink for Nowhere {
     fn append(&self, _: Vec<(Bytes, bool)>, _: TxId) {}
     fn truncate(&self, _: TxId) {}
+    fn rewrite(&self, _: SeqNo, _: Vec<(Bytes, bool)>, _: TxId) {}
     fn commit(&self, _: SeqNo) {}
     fn finish_recovery(&self) {}
     fn finish(self: Box<Self>) {}

@@ -3,7 +3,7 @@
 use super::{
     Adoption, FinishedEntry,
     disk::LedgerSink,
-    received::{Judge, Refused, check_flags},
+    received::{Accepted, Judge, Refused, check_flags},
     tail::{Payload, Tail},
 };
 use crate::{
@@ -174,6 +174,56 @@ impl NodeLog {
         }
     }
 
+    /// Judges an entry that would follow, and tells its flags.
+    fn judged(&mut self, expected: TxId, bytes: &[u8]) -> Result<(Accepted, Flags), Refused> {
+        let entry = Entry::parse(bytes)?;
+        let secrets = self.secrets.read();
+        let secrets = (!self.public_only.load(Ordering::Acquire)).then_some(&*secrets);
+        check_flags(&entry, self.last.seqno == self.last_signature)?;
+        let accepted = self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)?;
+        Ok((accepted, entry.flags()))
+    }
+
+    /// Whether a signature entry holds over another tree than the log's.
+    pub(super) fn holds_over(&mut self, expected: TxId, entry: &Entry<'_>, tree: &MerkleTree) -> bool {
+        self.judge.holds(expected, entry, tree, &self.store)
+    }
+
+    /// One entry of the log; none if it cannot be read.
+    pub(super) fn entry(&self, seqno: SeqNo) -> Option<Bytes> {
+        self.tail.payload(seqno, seqno).ok().flatten().map(|payload| payload.bytes)
+    }
+
+    /// The entries of a range; none if some cannot be read.
+    pub(super) fn entries(&self, first: SeqNo, last: SeqNo) -> Option<Vec<Bytes>> {
+        let mut rest = self.tail.payload(first, last).ok().flatten()?.bytes;
+        let mut entries = Vec::new();
+        while !rest.is_empty() {
+            let len = self.entry_len(&rest).filter(|len| (1..=rest.len()).contains(len))?;
+            entries.push(rest.split_to(len));
+        }
+        Some(entries)
+    }
+
+    /// Puts other bytes in the place of everything from `first` on.
+    pub(super) fn replace_tail(&mut self, first: SeqNo, entries: &[Bytes]) {
+        self.tail.truncate(first.previous());
+        entries.iter().for_each(|entry| self.tail.push(entry.clone()));
+    }
+
+    /// Corrects what was noted for receipts of single entries: their bytes and digests.
+    pub(super) fn replace_noted<'a>(&mut self, changed: impl Iterator<Item = (SeqNo, &'a Bytes, Digest)>) {
+        for (seqno, bytes, write_set) in changed {
+            if seqno == self.last_signature {
+                self.recent.replace_signature(seqno, bytes);
+            }
+            let at = seqno.0.checked_sub(self.unsigned_from.0).and_then(|at| usize::try_from(at).ok());
+            if let Some(noted) = at.and_then(|at| self.unsigned.get_mut(at)) {
+                noted.write_set = write_set;
+            }
+        }
+    }
+
     /// Hands the disk what was appended.
     pub(super) fn flush(&mut self) {
         if !self.batch.is_empty() {
@@ -289,13 +339,12 @@ impl Log for NodeLog {
 
     fn apply(&mut self, expected: TxId, bytes: &[u8]) -> Result<EntryFacts, Rejected> {
         self.follow(expected.view);
-        let accepted = Entry::parse(bytes).map_err(Into::into).and_then(|entry| {
-            let secrets = self.secrets.read();
-            let secrets = (!self.public_only.load(Ordering::Acquire)).then_some(&*secrets);
-            check_flags(&entry, self.last.seqno == self.last_signature)?;
-            let accepted = self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)?;
-            Ok((accepted, entry.flags()))
-        });
+        let accepted = match self.judged(expected, bytes) {
+            Err(refused @ (Refused::Root | Refused::Signature(_))) => {
+                self.mend_flags(expected, bytes, refused).and_then(|()| self.judged(expected, bytes))
+            }
+            judged => judged,
+        };
         let (accepted, flags) = accepted.map_err(|reason| {
             self.refusal = Some((expected, reason));
             Rejected

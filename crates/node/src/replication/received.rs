@@ -116,6 +116,18 @@ impl Judge {
         Ok(Accepted { write_set, digests: EntryDigests::of(entry), committable: signature.is_some() })
     }
 
+    /// Whether an entry is a signature that holds over `tree`.
+    pub(super) fn holds(
+        &mut self,
+        expected: TxId,
+        entry: &Entry<'_>,
+        tree: &MerkleTree,
+        store: &Store,
+    ) -> bool {
+        let Ok(Some(values)) = SignatureValues::of(entry) else { return false };
+        self.signature(expected, &values, tree, &store.begin()).is_ok()
+    }
+
     fn signature(
         &mut self,
         tx_id: TxId,
