@@ -142,7 +142,9 @@ fn texts(extension: &str) -> Vec<(String, String)> {
     let root = workspace::root();
     let mut found = Vec::new();
     for path in workspace::files().unwrap_or_default() {
+        // What others wrote is kept as they wrote it.
         if path.extension().is_some_and(|e| e == extension)
+            && !path.starts_with(root.join("third_party"))
             && let Ok(text) = fs::read_to_string(&path)
         {
             found.push((relative(&path, &root), text));

@@ -203,8 +203,13 @@ pub enum Reason {
     #[error("serialised Merkle tree: {0}")]
     Blob(#[from] BlobError),
     /// The entry is not what was signed: the next signature signs a tree with another leaf for it.
-    #[error("the entry is not what the signature at {0} signs")]
-    Altered(SeqNo),
+    #[error("the entry is not what the signature at {signature} signs")]
+    Altered {
+        /// The first such entry.
+        entry: SeqNo,
+        /// The signature that tells.
+        signature: SeqNo,
+    },
     /// The tree in the signature transaction is neither that of the entries nor the one that is signed.
     #[error("the Merkle tree in the signature transaction is not the one that it signs")]
     AlteredTree,

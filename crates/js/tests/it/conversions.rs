@@ -108,7 +108,7 @@ fn crypto_works_end_to_end() {
             true,
             true,
             "data",
-            false,
+            true,
             false,
             false
         ])

@@ -223,7 +223,7 @@ impl LedgerChecker {
         let other_tree = |differs| {
             let from = previous.max(begins);
             match differs {
-                Some(differs) if signs(&blob.to_tree().root()) => Reason::Altered(differs),
+                Some(entry) if signs(&blob.to_tree().root()) => Reason::Altered { entry, signature: seqno },
                 differs => Reason::OtherTree { from, to: seqno, differs },
             }
         };

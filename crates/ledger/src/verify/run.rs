@@ -108,7 +108,7 @@ impl Place {
     /// Refuses the ledger for what was noticed here. The place of the failure may be an earlier one.
     fn failure(self, chunks: &[ChunkPath], reason: Reason) -> Failure {
         let (from, until) = match reason {
-            Reason::Altered(seqno) => (seqno, None),
+            Reason::Altered { entry, .. } => (entry, None),
             Reason::OtherTree { from, to, .. } => (from, Some(to)),
             _ => (self.seqno, None),
         };

@@ -238,7 +238,7 @@ fn an_altered_entry_is_named() {
     std::fs::write(&path, altered).expect("written");
     for level in [Level::Merkle, Level::Full] {
         let failure = verify(&golden.ledger(), level, false).failure.expect("altered");
-        assert!(matches!(failure.reason, Reason::Altered(_)), "{failure}");
+        assert!(matches!(failure.reason, Reason::Altered { .. }), "{failure}");
         assert_eq!((failure.offset, failure.seqno, failure.until), (offset, seqno, None));
     }
 }
