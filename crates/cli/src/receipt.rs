@@ -218,7 +218,7 @@ fn tell(
             proved.root
         )),
         (None, false) => {
-            terminal::say("- An entry of an old form is in the ledger; the receipt does not name it.")
+            terminal::say("- An entry of an old form is in the ledger; the receipt does not name it.");
         }
     }
     if let Some(digest) = proved.write_set_digest {

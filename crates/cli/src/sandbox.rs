@@ -219,7 +219,7 @@ fn open(
     progress.set_message("Members acknowledge the service");
     opening
         .activate_members()
-        .map_err(|e| network.first().and_then(|it| it.must_run()).err().unwrap_or(e))?;
+        .map_err(|e| network.first().and_then(node_process::NodeProcess::must_run).err().unwrap_or(e))?;
     progress.set_message("Members propose, vote and open the service");
     let users = opening::set_users(&people.users);
     if !users.is_empty() {

@@ -32,6 +32,7 @@ fn write(directory: &Path, state: &State, head: &SnapshotHead, secret: &LedgerSe
 #[test]
 fn real_snapshots_are_reproduced_byte_for_byte() {
     let expired = "f7ff83c98af00b268a9f6ec42cb350e751565a589378d6fb8e5c56caf0416d07";
+    #[expect(clippy::single_element_loop, reason = "more are welcome")]
     for (ledger, name, key) in [("expired_service", "snapshot_61_62.committed", expired)] {
         let archive = format!("{}/../../testdata/ledgers/{ledger}.tar.gz", env!("CARGO_MANIFEST_DIR"));
         let unpacked = tempfile::tempdir().expect("temporary");

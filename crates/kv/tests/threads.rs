@@ -27,7 +27,6 @@ struct Trace {
     read_at: u64,
     /// Its own position, if it wrote.
     seqno: Option<u64>,
-    #[expect(clippy::type_complexity, reason = "key and what was read")]
     reads: Vec<((usize, u8), Option<Vec<u8>>)>,
     /// Whole maps read.
     scans: Vec<(usize, BTreeMap<u8, Vec<u8>>)>,

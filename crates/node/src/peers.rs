@@ -162,6 +162,7 @@ impl PeerNetwork {
     ///
     /// # Errors
     /// [`IdentityError`] if the key is not that of the node's certificate and identifier, or the service did not sign it.
+    #[expect(clippy::needless_pass_by_value, reason = "the node gives its certificate away")]
     pub fn set_identity(
         &self,
         key: &EcKeyPair,

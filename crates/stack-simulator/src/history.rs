@@ -206,7 +206,7 @@ impl History {
         let state = store.state();
         let mut count = 0;
         for (name, map) in state.maps() {
-            for record in map.iter() {
+            for record in map {
                 count += 1;
                 let expected = model.get(&(name.as_str().to_owned(), record.key.to_vec()));
                 if expected.map(Vec::as_slice) != Some(record.value) {

@@ -388,7 +388,7 @@ impl World {
                 let key = vec![u8::try_from(key).unwrap_or_default()];
                 let seen = handle.get_globally_committed(&key);
                 let expected = model.get(&(map.to_owned(), key));
-                if seen.as_ref().map(|value| value.as_slice()) != expected.map(Vec::as_slice) {
+                if seen.as_ref().map(ccf_kv::SmallBytes::as_slice) != expected.map(Vec::as_slice) {
                     return violation("Committed", format!("{}: {map} at {committed}", name(id)));
                 }
             }

@@ -101,7 +101,7 @@ pub fn measure(args: &BenchArgs) -> Result<CatchUpReport, String> {
     let mut reached = first;
     while reached < goal {
         reached = behind.after(reached)?;
-        bar.set_message(format!("the node catches up: {} of {goal}", reached));
+        bar.set_message(format!("the node catches up: {reached} of {goal}"));
     }
     let took = began.elapsed();
     bar.finish_and_clear();

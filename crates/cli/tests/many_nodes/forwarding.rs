@@ -61,7 +61,9 @@ fn a_request_that_the_primary_will_not_answer_is_answered_at_once() {
 fn write(caller: &Caller, address: &str, value: u64) -> Receiver<Option<Reply>> {
     let (tell, told) = channel();
     let mut client = caller.client(address);
-    thread::spawn(move || tell.send(clients::write(&mut client, "a", value)));
+    thread::spawn(move || {
+        let _ = tell.send(clients::write(&mut client, "a", value));
+    });
     match told.recv_timeout(UNDER_WAY) {
         Err(RecvTimeoutError::Timeout) => told,
         other => panic!("a paused primary answered: {other:?}"),

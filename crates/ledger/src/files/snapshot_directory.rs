@@ -36,7 +36,7 @@ pub fn list_snapshots(directory: &Path) -> Result<Vec<SnapshotPath>, FileError> 
             snapshots.push(SnapshotPath { name, path, bytes: metadata.len() });
         }
     }
-    snapshots.sort_by(|a, b| b.name.cmp(&a.name));
+    snapshots.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.name));
     Ok(snapshots)
 }
 

@@ -144,7 +144,7 @@ fn files_are_mended_when_flags_turn_out_to_be_wrong() {
             assert_eq!(image(first.path()), image(second.path()));
             let read =
                 mended.reader().read_range(SeqNo(1), SeqNo(9), usize::MAX).expect("read").expect("there");
-            assert_eq!(read.bytes.to_vec(), right.iter().flat_map(|item| item.0.clone()).collect::<Vec<_>>());
+            assert_eq!(read.bytes.clone(), right.iter().flat_map(|item| item.0.clone()).collect::<Vec<_>>());
         }
     }
 }

@@ -207,7 +207,7 @@ fn lists_for_sections(value: &mut Value, path: &mut Vec<Key>, found: &mut dyn Fn
             object.iter_mut().for_each(|(name, value)| visit(Key::Name(name.clone()), value));
         }
         Value::Array(list) => {
-            list.iter_mut().enumerate().for_each(|(at, value)| visit(Key::Index(at), value))
+            list.iter_mut().enumerate().for_each(|(at, value)| visit(Key::Index(at), value));
         }
         _ => {}
     }

@@ -166,7 +166,9 @@ mod tests {
         let together = Arc::new(Barrier::new(2));
         for _ in 0..2 {
             let together = Arc::clone(&together);
-            assert!(queue.push(Box::new(move || drop(together.wait()))));
+            assert!(queue.push(Box::new(move || {
+                together.wait();
+            })));
         }
         queue.wake();
         (0..2).for_each(|_| paused.recv_timeout(PATIENCE).unwrap());

@@ -44,7 +44,9 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         .summary("Indexes over committed transactions"),
         EndpointDefinition::command(Method::Get, "/historical_cache", move |ctx| {
             let past = historical.node.historical.get();
-            ctx.respond_json(&HistoricalCache { estimated_size: past.map_or(0, |past| past.cached_bytes()) })
+            ctx.respond_json(&HistoricalCache {
+                estimated_size: past.map_or(0, super::super::historical::Historical::cached_bytes),
+            })
         })
         .output::<HistoricalCache>()
         .summary("Bytes that the entries in the cache of historical queries have in the ledger"),

@@ -29,6 +29,7 @@ pub(super) struct Producer {
     host: Arc<dyn SnapshotHost>,
     interest: Arc<Interest>,
     /// States whose signatures are not committed yet, ascending.
+    #[expect(clippy::vec_box, reason = "points are moved between queues; they hold whole states")]
     points: Vec<Box<Planned>>,
     /// Written, waiting for their receipts.
     waiting: Vec<Waiting>,

@@ -299,6 +299,7 @@ impl<'a> Assembly<'a> {
     ///
     /// # Errors
     /// [`StartError`].
+    #[expect(clippy::needless_pass_by_value, reason = "the certificate is given away")]
     pub(super) fn begin(
         self,
         service: KnownService,

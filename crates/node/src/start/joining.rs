@@ -178,7 +178,7 @@ fn install(
 
 /// The trusted nodes of a state, as of the last write to their table.
 fn configuration(store: &Store) -> Result<Option<Configuration>, StartError> {
-    let Some(seqno) = store.state().map(tables::NODES.name()).map(|map| map.version()) else {
+    let Some(seqno) = store.state().map(tables::NODES.name()).map(ccf_kv::MapState::version) else {
         return Ok(None);
     };
     let mut nodes = Nodes::new();

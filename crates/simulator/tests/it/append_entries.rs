@@ -113,7 +113,7 @@ fn a_peer_far_behind_is_brought_up_at_its_own_pace() {
         _ => false,
     };
     let burst = net.node("0").outbox.iter().filter(with_entries).count();
-    assert_eq!(burst, limits::IN_FLIGHT_MESSAGES_MAX as usize, "no more messages at once");
+    assert_eq!(burst, limits::IN_FLIGHT_MESSAGES_MAX, "no more messages at once");
     let mut periods = 0;
     while net.commit("1") < net.node("0").replica.last().seqno {
         net.exchange("0", "1");
