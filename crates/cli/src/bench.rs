@@ -140,11 +140,7 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
         return catch_up::run(args);
     }
     let report = measure(args)?;
-    if args.json {
-        terminal::say(serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
-    } else {
-        terminal::say(report.text().trim_end());
-    }
+    say_report(args, &report, &report.text())?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -233,6 +229,16 @@ fn check(args: &BenchArgs) -> Result<(), String> {
 }
 
 /// The addresses to connect to.
+/// Prints a report as the arguments want it.
+fn say_report(args: &BenchArgs, report: &impl serde::Serialize, text: &str) -> Result<(), String> {
+    if args.json {
+        terminal::say(serde_json::to_string_pretty(report).map_err(|e| e.to_string())?);
+    } else {
+        terminal::say(text.trim_end());
+    }
+    Ok(())
+}
+
 fn hosts(args: &BenchArgs) -> Vec<String> {
     match args.hosts.is_empty() {
         true => vec![DEFAULT_HOST.to_owned()],

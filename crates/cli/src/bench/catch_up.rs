@@ -58,11 +58,7 @@ pub struct CatchUpReport {
 /// A sentence for the user.
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let report = measure(args)?;
-    if args.json {
-        terminal::say(serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
-    } else {
-        terminal::say(report.text().trim_end());
-    }
+    super::say_report(args, &report, &report.text())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -74,11 +74,7 @@ pub struct FailoverReport {
 /// A sentence for the user when the run cannot start or the primary is not found.
 pub fn run(args: &BenchArgs) -> Result<ExitCode, String> {
     let report = measure(args)?;
-    if args.json {
-        terminal::say(serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
-    } else {
-        terminal::say(report.text().trim_end());
-    }
+    super::say_report(args, &report, &report.text())?;
     Ok(if report.gap.first_commit_ms.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -72,12 +72,15 @@ pub(crate) fn response_bytes(response: &Response, method: Method) -> Bytes {
     out.into()
 }
 
+/// Headers of a response that another node forwards: as many as a request may have unless configured otherwise.
+const RESPONSE_HEADERS_MAX: usize = 256;
+
 /// Reads one response.
 ///
 /// # Errors
 /// [`NotHttp`].
 pub(crate) fn parse_response(bytes: &Bytes) -> Result<Response, NotHttp> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut headers = [httparse::EMPTY_HEADER; RESPONSE_HEADERS_MAX];
     let mut parsed = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head)) = parsed.parse(bytes) else { return Err(NotHttp) };
     let mut response = Response::status(parsed.code.ok_or(NotHttp)?);
@@ -107,6 +110,9 @@ mod tests {
         );
         let mut response = Response::with_body(418, "text/plain", "tea");
         response.headers.set("x-ms-ccf-transaction-id", "2.3".to_owned());
+        for number in 0..200 {
+            response.headers.set(format!("x-part-{number}"), "1".to_owned());
+        }
         let bytes = response_bytes(&response, Method::Get);
         let back = parse_response(&bytes).expect("a response");
         assert_eq!(response_bytes(&back, Method::Get), bytes);
