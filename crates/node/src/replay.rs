@@ -12,7 +12,7 @@ use ccf_ledger::{
     chunks::ChunkAccounting,
     entry::{Entry, Flags},
     files::LedgerReader,
-    merkle::MerkleTree,
+    merkle::{MerkleTree, TreeBlob},
     replay::{ReplayEnd, ReplayOptions, Replayed, replay},
     secrets::LedgerSecrets,
     signature::{SignatureError, SignatureValues},
@@ -102,6 +102,9 @@ pub enum ReplayError {
     /// A signature transaction that does not hold.
     #[error("signature transaction: {0}")]
     Signature(#[from] SignatureError),
+    /// It is not what was signed: the next signature signs a tree with another leaf for it.
+    #[error("it is not what the signature transaction {0} signs")]
+    Altered(SeqNo),
     /// Its signer is not known.
     #[error("no usable certificate of the signer {0}")]
     Signer(String),
@@ -125,6 +128,10 @@ pub struct ReplayProgress {
 /// Entries between two calls of the progress function.
 const PROGRESS_EVERY: u64 = 10_000;
 
+/// The largest signature transaction that is read again to tell what it says of an altered entry: its tree has 32 bytes
+/// for each entry since the last commit.
+const SIGNATURE_BYTES_MAX: usize = 64 << 20;
+
 /// Signatures that may wait for verification: what they cover is kept so that it can be undone.
 const CHECKS_MAX: usize = 64;
 
@@ -146,7 +153,7 @@ pub fn replay_into(
         let checks = Checks::start(scope, CHECKS_MAX);
         let verified = state.last;
         let signers = Signers::default();
-        let mut applier = Applier { store, state, verified, checks, signers, progress };
+        let mut applier = Applier { store, reader: plan.reader, state, verified, checks, signers, progress };
         let decode = |entry: &Entry<'_>, private: Option<&_>| WriteSet::decode(entry, private);
         let (last, end) = replay(plan.reader, &options, &decode, &mut |entry| applier.apply(entry));
         let stop = |seqno, reason| Some(ReplayStop { seqno, reason });
@@ -163,6 +170,7 @@ pub fn replay_into(
 
 struct Applier<'s, 'p> {
     store: &'s Store,
+    reader: &'s LedgerReader,
     /// As of the last entry applied.
     state: ReplayState,
     /// The last signature that holds.
@@ -232,6 +240,20 @@ impl Applier<'_, '_> {
         }
     }
 
+    /// Which entry made the signature at `seqno` fail: the first whose leaf is another in the tree that this signature
+    /// holds for.
+    fn altered_before(&mut self, seqno: SeqNo) -> Option<SeqNo> {
+        let range = self.reader.read_range(seqno, seqno, SIGNATURE_BYTES_MAX).ok()??;
+        let (_, bytes) = range.entries().next()?;
+        let entry = Entry::parse(bytes).ok()?;
+        let values = SignatureValues::of(&entry).ok()??;
+        let signed = TreeBlob::parse(values.tree).ok().filter(|signed| signed.len() == seqno.0)?;
+        let altered =
+            signed.first_difference(&self.state.tree).map(SeqNo).filter(|altered| *altered < seqno)?;
+        let check = self.signers.check(self.store, entry.tx_id(), &values, &signed.to_tree().root()).ok()?;
+        check.run().is_ok().then_some(altered)
+    }
+
     /// Waits for the last verdicts, and takes back what is not covered.
     fn finish(mut self, mut stopped: Option<ReplayStop>) -> ReplayOutcome {
         // A signature that fails comes before whatever else was wrong.
@@ -244,6 +266,12 @@ impl Applier<'_, '_> {
                 stopped = Some(*stop);
                 failed = true;
             }
+        }
+        if let Some(stop) = &mut stopped
+            && let ReplayError::Signature(_) = stop.reason
+            && let Some(altered) = self.altered_before(stop.seqno)
+        {
+            *stop = ReplayStop { seqno: altered, reason: ReplayError::Altered(stop.seqno) };
         }
         let verified = self.verified;
         let discarded = self.state.last.seqno.0 - verified.seqno.0;

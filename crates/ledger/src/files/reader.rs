@@ -65,6 +65,11 @@ impl EntryRange {
         (!self.ends.is_empty()).then_some(self)
     }
 
+    fn truncate(&mut self, entries: usize) {
+        self.ends.truncate(entries);
+        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
+    }
+
     /// Makes room for an entry; whether it fits.
     fn take(&mut self, entry_bytes: u64, bytes_max: usize) -> bool {
         let end = self.ends.last().copied().unwrap_or(0) as u64 + entry_bytes;
@@ -142,7 +147,7 @@ impl LedgerReader {
     /// the first one is not there or does not fit. Entries are whole, but nothing in them is verified.
     ///
     /// # Errors
-    /// [`FileError`] if a file cannot be read or is not what its name says.
+    /// [`FileError`] if the file with the first entry cannot be read or is not what its name says.
     pub fn read_range(
         &self,
         from: SeqNo,
@@ -159,11 +164,29 @@ impl LedgerReader {
             };
             let to = last.map_or(to, |last| to.min(last));
             let mut range = EntryRange::new(from);
-            while range.next() <= to && self.extend(&mut range, to, bytes_max)? {}
+            while range.next() <= to {
+                let before = range.ends.len();
+                match self.extend(&mut range, to, bytes_max) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // The read that begins with the bad file tells of it.
+                    Err(_) if before > 0 => {
+                        range.truncate(before);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
             if self.index().generation() == generation {
                 return Ok(range.into_option());
             }
         }
+    }
+
+    /// The committed file with the entry at `seqno`, if there is one.
+    #[must_use]
+    pub fn committed_file_of(&self, seqno: SeqNo) -> Option<PathBuf> {
+        self.index().committed_file_of(seqno)
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {

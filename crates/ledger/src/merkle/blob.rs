@@ -102,6 +102,13 @@ impl<'a> TreeBlob<'a> {
         tree
     }
 
+    /// The first leaf of which both this and `tree` hold one, and not the same.
+    #[must_use]
+    pub fn first_difference(&self, tree: &MerkleTree) -> Option<u64> {
+        let differs = |(leaf, index)| tree.leaf(index).is_some_and(|other| other != leaf);
+        self.leaves().zip(self.first..).find(|pair| differs(*pair)).map(|(_, index)| index)
+    }
+
     /// Whether this is a serialisation of exactly the given tree: compared without hashing if the tree
     /// still holds what the blob does, by roots otherwise.
     #[must_use]

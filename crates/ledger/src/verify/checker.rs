@@ -236,9 +236,7 @@ impl LedgerChecker {
                     if signs(&tree.root()) {
                         return Err(Reason::AlteredTree);
                     }
-                    let differs = |(leaf, index)| tree.leaf(index).is_some_and(|ours| ours != leaf);
-                    let first = blob.leaves().zip(blob.first()..).find(|pair| differs(*pair));
-                    return Err(other_tree(first.map(|(_, index)| SeqNo(index))));
+                    return Err(other_tree(blob.first_difference(tree).map(SeqNo)));
                 }
                 let keep = previous.0.min(blob.first()).max(seqno.0.saturating_sub(VERIFIER_LEAVES_KEPT));
                 tree.flush(keep);

@@ -206,7 +206,13 @@ fn replay_public(
     match assembly.writer.recover(last.seqno) {
         Ok(()) => {}
         Err(FileError::CommittedAfter { path, .. }) => {
-            let next = last.seqno.next();
+            // The last signature may be the altered entry: only the next one tells.
+            let (next, path) = match &outcome.stopped {
+                Some(stopped) if stopped.seqno <= last.seqno => {
+                    (stopped.seqno, reader.committed_file_of(stopped.seqno))
+                }
+                _ => (last.seqno.next(), path),
+            };
             let reason = outcome.stopped.map(|stopped| format!(" ({stopped})")).unwrap_or_default();
             return Err(unrecoverable(match path {
                 Some(path) => format!(
