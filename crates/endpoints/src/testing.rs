@@ -163,7 +163,7 @@ impl TestService {
                 pending.finish(&notice).unwrap_or_else(|error| panic!("no answer: {error}"))
             }
             #[expect(clippy::panic)] // a test has failed
-            Outcome::Forward => panic!("the request would be forwarded"),
+            Outcome::Forward(_) => panic!("the request would be forwarded"),
         }
     }
 

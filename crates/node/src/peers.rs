@@ -228,6 +228,11 @@ impl PeerNetwork {
         self.shared.flush();
     }
 
+    /// Has the transport's thread wait for something. What is done then must be next to nothing.
+    pub(crate) fn spawn(&self, waiting: impl Future<Output = ()> + Send + 'static) {
+        self.shared.runtime.spawn(waiting);
+    }
+
     /// What went wrong so far.
     #[must_use]
     pub fn counters(&self) -> PeerCounters {

@@ -10,9 +10,10 @@ use ccf_endpoints::{
     CommitNotice, Decision, Dispatcher, Frontend, InterfaceRules, NodeView, Outcome, Pending, Request,
     RequestEvent, Response, Session,
 };
-use ccf_ledger::receipt::TransactionReceipt;
+use ccf_types::Digest;
 use std::{
     collections::HashMap,
+    future::Future,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -57,58 +58,41 @@ impl Requests {
         handled.outcome
     }
 
-    /// Calls `done` with a held-back response once the fate of its transaction is known; none if the session is to end
-    /// without an answer. The call comes from another thread, which must not be held up.
-    pub(crate) fn when_decided(
-        &self,
-        pending: Pending,
-        done: impl FnOnce(Option<Response>) + Send + 'static,
-    ) {
-        let (write_set_digest, commit_evidence) = self.node.evidence_of(pending.tx_id);
-        let (tx_id, claims_digest) = (pending.tx_id, pending.claims_digest);
-        let node = Arc::clone(&self.node);
+    /// What becomes of a response that waits for the fate of its transaction.
+    pub(crate) fn decided(&self, pending: Pending) -> impl Future<Output = Decided> + Send + use<> {
+        let (tell, told) = oneshot::channel();
         let waiter = move |decision| {
-            let receipt = receipt_for(&node, &pending, decision);
-            let notice =
-                CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest, receipt };
-            done(finish(pending, &notice));
+            // Nobody listens any more if the client has gone, or its patience.
+            let _ = tell.send(decision);
         };
-        self.node.status.when_decided(tx_id, Box::new(waiter));
+        self.node.status.when_decided(pending.tx_id, Box::new(waiter));
+        let evidence = self.node.evidence_of(pending.tx_id);
+        let node = Arc::clone(&self.node);
+        async move {
+            let fate = match pending.patience() {
+                None => told.await.ok().map(Fate::Known),
+                Some(patience) => match timeout(patience, told).await {
+                    Ok(told) => told.ok().map(Fate::Known),
+                    Err(_) => Some(Fate::Open),
+                },
+            };
+            Decided { node, pending, evidence, fate }
+        }
     }
 
     /// A response that waits for the fate of its transaction.
     fn pending(&self, pending: Pending) -> HttpOutcome {
-        let (tell, told) = oneshot::channel();
-        let tx_id = pending.tx_id;
-        // Nobody listens any more if the client has gone.
-        let waiter = move |decision| {
-            let _ = tell.send(decision);
-        };
-        self.node.status.when_decided(tx_id, Box::new(waiter));
-        let (write_set_digest, commit_evidence) = self.node.evidence_of(tx_id);
-        let node = Arc::clone(&self.node);
+        let decided = self.decided(pending);
         HttpOutcome::Pending(Box::pin(async move {
-            let told = match pending.patience() {
-                None => told.await,
-                Some(patience) => match timeout(patience, told).await {
-                    Ok(told) => told,
-                    Err(_) => return HttpOutcome::Respond(pending.expire()),
-                },
-            };
-            let Ok(decision) = told else {
-                return HttpOutcome::Close;
-            };
-            let claims_digest = pending.claims_digest;
-            let receipt = receipt_for(&node, &pending, decision);
-            let notice =
-                CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest, receipt };
-            finish(pending, &notice).map_or(HttpOutcome::Close, HttpOutcome::Respond)
+            decided.await.response().map_or(HttpOutcome::Close, HttpOutcome::Respond)
         }))
     }
 
-    fn forward(&self, session: &Session, request: &Request) -> HttpOutcome {
+    /// Sends a request to the primary, which may take `asked` longer than usual.
+    fn forward(&self, session: &Session, request: &Request, asked: Duration) -> HttpOutcome {
         let term = self.node.status.term();
         let patience = self.patience.get(&session.interface().name).copied().unwrap_or(forwarding::TIMEOUT);
+        let patience = patience.saturating_add(asked);
         let view = session.view().unwrap_or(term.view);
         let to = forwarding::Destination { primary: term.primary.as_ref(), view: term.view };
         let answer = self.forwarder.forward(to, session, view, request, patience);
@@ -121,18 +105,42 @@ impl Requests {
     }
 }
 
-/// The receipt that a held-back response wants.
-fn receipt_for(node: &RunningNode, pending: &Pending, decision: Decision) -> Option<TransactionReceipt> {
-    let wanted = pending.wants_receipt && decision == Decision::Committed;
-    node.historical().filter(|_| wanted)?.receipt(pending.tx_id)
+/// A response that was held back, and why it need not wait any longer.
+pub(crate) struct Decided {
+    node: Arc<RunningNode>,
+    pending: Pending,
+    evidence: (Digest, String),
+    /// None if the node stops.
+    fate: Option<Fate>,
 }
 
-/// The response to send now; none if the session is to end without one.
-fn finish(pending: Pending, notice: &CommitNotice) -> Option<Response> {
-    pending
-        .finish(notice)
-        .map_err(|reason| tracing::warn!("Answering after the commit of {} failed: {reason}", notice.tx_id))
-        .ok()
+/// What is known of a transaction when its response leaves.
+#[derive(Clone, Copy)]
+enum Fate {
+    Known(Decision),
+    /// Nothing was decided in time.
+    Open,
+}
+
+impl Decided {
+    /// The response to send now; none if the session is to end without one.
+    pub(crate) fn response(self) -> Option<Response> {
+        let Decided { node, pending, evidence: (write_set_digest, commit_evidence), fate } = self;
+        let decision = match fate? {
+            Fate::Known(decision) => decision,
+            Fate::Open => return Some(pending.expire()),
+        };
+        let (tx_id, claims_digest) = (pending.tx_id, pending.claims_digest);
+        let wanted = pending.wants_receipt && decision == Decision::Committed;
+        let historical = node.historical().filter(|_| wanted);
+        let receipt = historical.and_then(|historical| historical.receipt(tx_id));
+        let notice =
+            CommitNotice { tx_id, decision, write_set_digest, commit_evidence, claims_digest, receipt };
+        pending
+            .finish(&notice)
+            .map_err(|reason| tracing::warn!("Answering after the commit of {tx_id} failed: {reason}"))
+            .ok()
+    }
 }
 
 impl RequestHandler for Requests {
@@ -153,7 +161,7 @@ impl RequestHandler for Requests {
             Outcome::Respond(response) => HttpOutcome::Respond(response),
             Outcome::RespondAndClose(response) => HttpOutcome::RespondAndClose(response),
             Outcome::Pending(pending) => self.pending(pending),
-            Outcome::Forward => self.forward(session, &request),
+            Outcome::Forward(asked) => self.forward(session, &request, asked),
         }
     }
 

@@ -221,6 +221,18 @@ pub(crate) fn write(client: &mut HttpClient, register: &str, value: u64) -> Opti
     send(client, "PUT", &format!("/app/register/{register}"), &json!({"value": value}))
 }
 
+/// Writes a register and asks for nothing but what these headers say.
+pub(crate) fn write_with(
+    client: &mut HttpClient,
+    register: &str,
+    value: u64,
+    headers: &[(&str, &str)],
+) -> Option<Reply> {
+    let headers = [&[("content-type", "application/json")], headers].concat();
+    let body = json!({"value": value}).to_string();
+    client.send_with("PUT", &format!("/app/register/{register}"), &headers, body.into()).ok()
+}
+
 fn replace(client: &mut HttpClient, register: &str, from: Content, to: u64) -> Option<Reply> {
     send(client, "POST", &format!("/app/register/{register}/replace"), &json!({"from": from, "to": to}))
 }

@@ -57,6 +57,39 @@ fn a_request_that_the_primary_will_not_answer_is_answered_at_once() {
     service.logs_must_be_clean();
 }
 
+/// A request that waits for its commit is answered in its time, also through a backup that usually waits less.
+#[test]
+fn a_forwarded_write_waits_for_its_commit_as_long_as_it_asks() {
+    let tuning = Tuning {
+        election_timeout: Duration::from_secs(60),
+        forwarding_timeout: Duration::from_secs(1),
+        ..Tuning::default()
+    };
+    let mut service = Service::open(4, tuning);
+    let caller = service.caller("user0", Duration::from_secs(30));
+    let address = service.nodes[1].address.clone();
+    clients::write_committed(&caller, &address, "a", 1);
+    let write = |milliseconds: &str| {
+        let headers = [("x-ccf-wait-for-commit", milliseconds)];
+        clients::write_with(&mut caller.client(&address), "a", 2, &headers).unwrap()
+    };
+    let reply = write("20000");
+    assert_eq!(reply.status, 200, "{}", reply.refusal());
+    assert_eq!(reply.headers["x-ccf-commit-status"], "Committed");
+
+    // The primary and the backup that is asked are two of four: nothing is committed.
+    service.nodes[2].pause();
+    service.nodes[3].pause();
+    let reply = write("3000");
+    assert_eq!(reply.status, 200, "{}", reply.refusal());
+    assert_eq!(reply.headers["x-ccf-commit-status"], "Pending");
+
+    service.nodes[2].resume();
+    service.nodes[3].resume();
+    service.stop();
+    service.logs_must_be_clean();
+}
+
 /// Sends a write through a node whose primary is paused; it has no answer when this returns.
 fn write(caller: &Caller, address: &str, value: u64) -> Receiver<Option<Reply>> {
     let (tell, told) = channel();

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "seeds, schedules and counts; shown when a test fails")]
 
+mod backpressure;
 mod clients;
 mod faults;
 mod forwarding;

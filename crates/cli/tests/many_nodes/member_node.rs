@@ -40,6 +40,8 @@ pub(crate) struct Tuning {
     pub(crate) forwarding_timeout: Duration,
     /// Whether backups copy the primary's snapshots.
     pub(crate) backup_fetch: bool,
+    /// From so many uncommitted transactions on, new ones wait or are refused.
+    pub(crate) uncommitted_max: u64,
 }
 
 impl Default for Tuning {
@@ -50,6 +52,7 @@ impl Default for Tuning {
             snapshot_tx_interval: 10_000,
             forwarding_timeout: Duration::from_secs(3),
             backup_fetch: false,
+            uncommitted_max: 10_000,
         }
     }
 }
@@ -181,8 +184,7 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     redirecting["redirections"] = json!({"to_primary": role("primary"), "to_backup": role("backup")});
     network["rpc_interfaces"][REDIRECTING] = redirecting;
     let millis = |time: Duration| format!("{}ms", time.as_millis());
-    configuration["consensus"] =
-        json!({"message_timeout": "50ms", "election_timeout": millis(tuning.election_timeout)});
+    configuration["consensus"] = json!({"message_timeout": "50ms", "election_timeout": millis(tuning.election_timeout), "max_uncommitted_tx_count": tuning.uncommitted_max});
     configuration["ledger"]["read_only_directories"] = json!([EARLIER]);
     configuration["snapshots"]["backup_fetch"] =
         json!({"enabled": tuning.backup_fetch, "retry_interval": "100ms", "max_attempts": 100});

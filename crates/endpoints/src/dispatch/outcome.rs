@@ -27,8 +27,9 @@ pub enum Outcome {
     /// Send the response, then close the connection.
     RespondAndClose(Response),
     /// Send the request to the primary and its answer to the client. When that fails: 503 `InternalError`,
-    /// or 504 after the interface's forwarding timeout (node specification, section 14.3).
-    Forward,
+    /// or 504 after the interface's forwarding timeout (node specification, section 14.3) and this: how long the request asks
+    /// the primary to wait for a commit before it answers.
+    Forward(Duration),
     /// Keep the response until the transaction is Committed or Invalid; meanwhile the session processes no
     /// further request.
     Pending(Pending),

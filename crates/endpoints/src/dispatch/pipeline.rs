@@ -238,7 +238,7 @@ impl Dispatcher {
             return Ok(Some(lost));
         }
         session.forwarded = true;
-        Ok(Some(Outcome::Forward))
+        Ok(Some(Outcome::Forward(guarantee.wait_for_commit.unwrap_or_default())))
     }
 
     fn redirect(&self, call: &Call<'_>, session: &Session, to: Role) -> Result<Outcome, ErrorResponse> {
@@ -423,7 +423,7 @@ impl Call<'_> {
         let status = match outcome {
             Outcome::Respond(response) | Outcome::RespondAndClose(response) => response.status,
             Outcome::Pending(pending) => pending.response.status,
-            Outcome::Forward => return,
+            Outcome::Forward(_) => return,
         };
         self.event = Some(RequestEvent::Completed {
             method: self.request.method(),

@@ -106,7 +106,13 @@ fn a_linearizable_read_is_confirmed_or_refused() {
         assert_eq!(pending(ask(&mut service, Method::Get, target, header)).expire().status, 503);
     }
     service.node.primary.store(false, Ordering::Relaxed);
-    assert!(matches!(ask(&mut service, Method::Get, "/app/newest", None), Outcome::Forward));
+    assert!(matches!(ask(&mut service, Method::Get, "/app/newest", None), Outcome::Forward(Duration::ZERO)));
+    let wait = Some(("x-ccf-wait-for-commit", "250"));
+    let forwarded = ask(&mut service, Method::Post, "/app/write", wait);
+    assert!(
+        matches!(forwarded, Outcome::Forward(time) if time == Duration::from_millis(250)),
+        "{forwarded:?}"
+    );
     service.session = ccf_endpoints::testing::session(None);
     assert!(matches!(ask(&mut service, Method::Get, "/app/read", None), Outcome::Respond(_)));
 }

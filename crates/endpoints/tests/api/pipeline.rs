@@ -166,8 +166,8 @@ fn backups_forward_writes_and_then_reads() {
     service.node.primary.store(false, Ordering::Relaxed);
     let (read, write) = (request(Method::Get, "/app/records/a"), request(Method::Put, "/app/records/a"));
     assert!(matches!(service.outcome(&read), Outcome::Respond(_)));
-    assert!(matches!(service.outcome(&write), Outcome::Forward));
-    assert!(matches!(service.outcome(&read), Outcome::Forward));
+    assert!(matches!(service.outcome(&write), Outcome::Forward(_)));
+    assert!(matches!(service.outcome(&read), Outcome::Forward(_)));
 
     service.session = crate::common::session(None).over_http2();
     let response = service.send(&write);

@@ -5,7 +5,7 @@ use crate::{
     http::{parse_request, response_bytes},
     node_view::RunningNode,
     peers::PeerNetwork,
-    request_handler::Requests,
+    request_handler::{Decided, Requests},
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
@@ -24,7 +24,7 @@ pub(crate) struct ForwardedWork(Arc<Queue<Job>>);
 enum Job {
     Execute(NodeId, ForwardedRequest),
     /// A response that was held back until a commit.
-    Answer(NodeId, ForwardedResponse),
+    Answer(Box<HeldBack>),
 }
 
 impl ForwardedWork {
@@ -77,6 +77,14 @@ impl ForwardedWork {
     }
 }
 
+/// What was held back, who asked for it, and how it need not wait any longer.
+struct HeldBack {
+    from: NodeId,
+    asked: ForwardedRequest,
+    method: Method,
+    decided: Decided,
+}
+
 /// What executing needs.
 struct Executor {
     queue: Arc<Queue<Job>>,
@@ -96,7 +104,12 @@ impl Executor {
     fn perform(&mut self, job: Job) {
         match job {
             Job::Execute(from, request) => self.execute(from, &request),
-            Job::Answer(to, answer) => self.send(&to, &answer),
+            Job::Answer(held) => {
+                let HeldBack { from, asked, method, decided } = *held;
+                if let Some(response) = decided.response() {
+                    self.send(&from, &answer(&asked, &response, method, false));
+                }
+            }
         }
     }
 
@@ -119,14 +132,15 @@ impl Executor {
                 self.send(&from, &answer(forwarded, &response, method, true));
             }
             // Dispatch forwards nothing twice.
-            Dispatched::Forward => {}
+            Dispatched::Forward(_) => {}
             Dispatched::Pending(pending) => {
                 let asked = ForwardedRequest { request: Bytes::new(), ..forwarded.clone() };
                 let queue = Arc::clone(&self.queue);
-                self.requests.when_decided(pending, move |response| {
-                    let Some(response) = response else { return };
+                let decided = self.requests.decided(pending);
+                self.peers.spawn(async move {
+                    let held = HeldBack { from, asked, method, decided: decided.await };
                     // A full queue costs the sender a timeout.
-                    if queue.push(Job::Answer(from, answer(&asked, &response, method, false))) {
+                    if queue.push(Job::Answer(Box::new(held))) {
                         queue.wake();
                     }
                 });

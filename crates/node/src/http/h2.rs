@@ -1,12 +1,15 @@
 //! HTTP/2 sessions, by hyper, with the same limits and the same handler as HTTP/1.1 (node specification, section
 //! 14.4).
 
+mod slowness;
+
+use self::slowness::Slowness;
 use super::{
     h1::RequestError,
     handler::{HttpVersion, Outcome, RequestHandler},
     limits::{
         H2_CONNECTION_WINDOW_MIN, H2_HEADER_LIST_BYTES_MIN_BOUND, H2_LONG_BODIES_MAX, H2_RESET_STREAMS_MAX,
-        H2_SEND_BUFFER_BYTES_MAX, H2_SHORT_BODY_BYTES, REQUEST_BYTES_PER_SECOND_MIN, REQUEST_SECONDS_BASE,
+        H2_SEND_BUFFER_BYTES_MAX, H2_SHORT_BODY_BYTES,
     },
     serve::{NewSession, count_refusal, session_cap_response},
     session::{Phase, SessionControl, Stop},
@@ -14,7 +17,7 @@ use super::{
 };
 use bytes::{Bytes, BytesMut};
 use ccf_endpoints::{Headers, HeadersBuilder, Method, Request, RequestHead, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -31,7 +34,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::Semaphore,
-    time::{Duration, Instant},
 };
 use tokio_rustls::LazyConfigAcceptor;
 
@@ -280,7 +282,7 @@ impl<H: RequestHandler> Session<H> {
         let mut place = None;
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
-        while let Some(data) = body.data(first.len() + rest.len()).await? {
+        while let Some(data) = body.data(first.len() + rest.len()).await.map_err(|_| Unreadable::Lost)? {
             let so_far = first.len() + rest.len() + data.len();
             if so_far > limit {
                 return Err(RequestError::BodyTooLarge.into());
@@ -296,36 +298,10 @@ impl<H: RequestHandler> Session<H> {
             if so_far > H2_SHORT_BODY_BYTES && place.is_none() {
                 // The semaphore is never closed. Those before are not waited for longer than their time.
                 place = self.long_bodies.acquire().await.ok();
-                body.begun = Instant::now();
+                body.begin_anew();
             }
         }
         Ok(if rest.is_empty() { first } else { rest.freeze() })
-    }
-}
-
-/// A body that must come at some speed, as in HTTP/1.1: slower senders hold a stream for nothing.
-struct Slowness {
-    body: Incoming,
-    begun: Instant,
-}
-
-impl Slowness {
-    fn watch(body: Incoming) -> Slowness {
-        Slowness { body, begun: Instant::now() }
-    }
-
-    /// The next piece, `received` bytes having come before.
-    async fn data(&mut self, received: usize) -> Result<Option<Bytes>, Unreadable> {
-        loop {
-            let earned = (received / REQUEST_BYTES_PER_SECOND_MIN) as u64;
-            let allowed = Duration::from_secs(u64::from(REQUEST_SECONDS_BASE) + earned);
-            let frame = tokio::time::timeout_at(self.begun + allowed, self.body.frame());
-            let Some(frame) = frame.await.map_err(|_| Unreadable::Lost)? else { return Ok(None) };
-            // Trailers are ignored.
-            if let Ok(data) = frame.map_err(|_| Unreadable::Lost)?.into_data() {
-                return Ok(Some(data));
-            }
-        }
     }
 }
 

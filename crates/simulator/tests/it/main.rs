@@ -3,6 +3,7 @@
 mod append_entries;
 mod commit_rule;
 mod hostile;
+mod quiet;
 mod reconfiguration;
 mod regressions;
 mod simulation;
