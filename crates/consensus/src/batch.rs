@@ -2,6 +2,7 @@
 
 use crate::limits::{
     APPEND_ENTRIES_BYTES, APPEND_ENTRIES_FIRST, APPEND_ENTRIES_MAX, APPEND_ENTRIES_REFERENCE,
+    CATCH_UP_ENTRIES, CATCH_UP_FACTOR,
 };
 
 /// Which rule decides the number of entries.
@@ -35,9 +36,18 @@ impl Batch {
         Batch { rule, bytes: 0, entries: 0, sum: 0, size, average: 0 }
     }
 
-    /// The number of entries a message may have, at least 1.
-    pub(crate) fn size(&self) -> u64 {
+    #[cfg(test)]
+    fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The number of entries, and about how many bytes, that a message may have to a peer that misses `missing` entries.
+    pub(crate) fn room(&self, missing: u64) -> (u64, u64) {
+        let factor = match self.rule {
+            Batching::Average if missing >= CATCH_UP_ENTRIES => CATCH_UP_FACTOR,
+            _ => 1,
+        };
+        (self.size * factor, APPEND_ENTRIES_BYTES * factor)
     }
 
     /// An entry was written here; whether enough has gathered that it should be sent at once.
@@ -94,6 +104,15 @@ mod tests {
         assert_eq!(idle.size(), 20);
         idle.recompute();
         assert_eq!(idle.size(), 1);
+    }
+
+    #[test]
+    fn who_is_far_behind_gets_larger_messages() {
+        let batch = Batch::new(Batching::Average);
+        assert_eq!(batch.room(CATCH_UP_ENTRIES - 1), (20, 20_000));
+        assert_eq!(batch.room(CATCH_UP_ENTRIES), (260, 260_000));
+        assert_eq!(Batch::new(Batching::Reference).room(u64::MAX), (20, 20_000));
+        assert_eq!(Batch::new(Batching::Count(3)).room(u64::MAX).0, 3);
     }
 
     #[test]

@@ -19,3 +19,10 @@ pub const APPEND_ENTRIES_FIRST: u64 = 20;
 /// Messages with entries that one peer may leave unanswered: a peer that is far behind is brought up at the pace of
 /// its answers instead of being sent the whole ledger at once (quirk Q10).
 pub const IN_FLIGHT_MESSAGES_MAX: usize = 64;
+
+/// A peer that misses this many entries is not following but catching up: how long one message takes does not matter to it,
+/// how much work each one makes does.
+pub const CATCH_UP_ENTRIES: u64 = 10_000;
+
+/// Messages to a peer that catches up are so many times larger: 260 KB, which makes 17 MB in flight.
+pub const CATCH_UP_FACTOR: u64 = 13;

@@ -5,6 +5,7 @@
 //! bytes to the disk and to the peers, and signs when the [`policy`] says so. On a backup it judges and applies what the
 //! primary sends. It never executes a request, so nothing slow runs here.
 
+mod ahead;
 pub mod disk;
 mod driving;
 mod flags;
@@ -26,6 +27,7 @@ pub use log::reconfiguration_of;
 pub use signing::{NodeSigner, SigningError};
 
 use crate::snapshots::SnapshotPoint;
+use ahead::Ahead;
 use bytes::Bytes;
 use ccf_consensus::{
     BackupStart, ElectionForm, Input, Leadership, LocalEntry, Message, Output, Reconfiguration, Refusal,
@@ -41,6 +43,7 @@ use parking_lot::Mutex;
 use policy::{Due, SignaturePolicy, Unsigned};
 use status::{ReplicationStatus, Term};
 use std::{
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -156,6 +159,8 @@ pub enum Beginning {
 pub struct Replicator {
     replica: Replica,
     log: NodeLog,
+    /// None while somebody else drives.
+    ahead: Option<Ahead>,
     inbox: Arc<Inbox>,
     status: Arc<ReplicationStatus>,
     signer: NodeSigner,
@@ -195,6 +200,7 @@ impl Replicator {
         let mut replicator = Replicator {
             replica: Replica::new(parts.node_id, parts.settings),
             log: NodeLog::new(parts.log, last),
+            ahead: None,
             inbox: parts.inbox,
             status: parts.status,
             signer: parts.signer,
@@ -235,6 +241,10 @@ impl Replicator {
     /// # Errors
     /// [`SigningError`] if a signature cannot be made: the node must stop.
     pub fn run(mut self) -> Result<(), SigningError> {
+        match self.log.decode_ahead() {
+            Ok(ahead) => self.ahead = Some(ahead),
+            Err(error) => tracing::warn!("No thread for decoding entries ahead of their turn: {error}"),
+        }
         let mut taken = Taken::default();
         loop {
             let now = Instant::now();
@@ -258,9 +268,8 @@ impl Replicator {
     fn pass(&mut self, taken: &mut Taken, now: Moment) -> Result<(), SigningError> {
         self.now = now;
         self.tick_clock();
-        for message in taken.messages.drain(..) {
-            self.receive(&message);
-        }
+        self.receive_all(&taken.messages);
+        taken.messages.clear();
         if std::mem::take(&mut taken.nominate_successor) {
             self.step(Input::NominateSuccessor);
         }
@@ -300,6 +309,24 @@ impl Replicator {
             let due = idle.then(|| self.log.snapshots.signature_due_at(self.log.last().seqno)).flatten();
             self.signature_requested |= due.is_some_and(|due| due <= self.now.wall);
         }
+    }
+
+    fn receive_all(&mut self, messages: &[PeerMessage]) {
+        let mut later = messages.iter().skip(1);
+        // One for each message; the first has its turn at once.
+        let mut slots = VecDeque::from([None]);
+        for message in messages {
+            while let Some(ahead) = &self.ahead
+                && slots.len() <= ahead::MESSAGES_MAX
+                && let Some(later) = later.next()
+            {
+                slots.push_back(ahead.offer(&later.entries));
+            }
+            let slot = slots.pop_front().flatten();
+            self.log.expect(slot.map(|slot| slot.take()).unwrap_or_default());
+            self.receive(message);
+        }
+        self.log.expect(VecDeque::new());
     }
 
     fn receive(&mut self, message: &PeerMessage) {

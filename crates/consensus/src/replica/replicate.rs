@@ -3,7 +3,6 @@
 use super::{Host, Leadership, Replica};
 use crate::{
     batch::Batching,
-    limits::APPEND_ENTRIES_BYTES,
     log::{LocalEntry, Log},
     message::{AppendEntries, AppendEntriesResponse, Message},
     output::{Output, Refusal},
@@ -96,12 +95,13 @@ impl Replica {
 
     fn end_of_message(&self, start: SeqNo, host: &Host<'_>) -> SeqNo {
         let end_of_view = self.history.end_of(self.view_at(start)).unwrap_or(self.last);
-        let most = SeqNo(start.0.saturating_add(self.batch.size() - 1));
+        let (entries, bytes) = self.batch.room(self.last.0.saturating_sub(start.0));
+        let most = SeqNo(start.0.saturating_add(entries - 1));
         let end = most.min(end_of_view).min(self.last);
         if self.settings.batching != Batching::Average || end <= start {
             return end;
         }
-        host.log.last_fitting(start, end, APPEND_ENTRIES_BYTES).clamp(start, end)
+        host.log.last_fitting(start, end, bytes).clamp(start, end)
     }
 
     fn send_range(&mut self, to: &NodeId, start: SeqNo, end: SeqNo, host: &mut Host<'_>) {

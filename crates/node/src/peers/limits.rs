@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Bytes that wait for one connection. A consensus that keeps 64 messages of 20 KB in flight fits many times; a message that is longer
+/// Bytes that wait for one connection. The 64 messages of 260 KB that consensus keeps in flight to a peer that catches up fit; a message that is longer
 /// than all this passes alone.
 pub(super) const OUTBOX_BYTES_MAX: usize = 32 * 1024 * 1024;
 

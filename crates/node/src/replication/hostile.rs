@@ -62,7 +62,7 @@ pub(super) fn empty_log(public_only: bool) -> (NodeLog, LogParts) {
     (NodeLog::new(shared, TxId::default()), kept)
 }
 
-fn secret() -> LedgerSecret {
+pub(super) fn secret() -> LedgerSecret {
     LedgerSecret::new(&[7; 32], SeqNo(1), None)
 }
 
@@ -102,7 +102,7 @@ pub fn entries(data: &[u8]) {
     }
 }
 
-fn sealed(map: &MapName, value: &[u8], tx_id: TxId) -> Vec<u8> {
+pub(super) fn sealed(map: &MapName, value: &[u8], tx_id: TxId) -> Vec<u8> {
     let mut encoder = DomainEncoder::new();
     encoder.map(map, 1, 0);
     encoder.write(UNIT_KEY.as_slice(), value);

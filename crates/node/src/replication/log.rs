@@ -2,8 +2,9 @@
 
 use super::{
     Adoption, FinishedEntry,
+    ahead::{Ahead, entry_len},
     disk::LedgerSink,
-    received::{Accepted, Judge, Refused, check_flags},
+    received::{Accepted, Decoded, Judge, Refused, check_flags},
     tail::{Payload, Tail},
 };
 use crate::{
@@ -16,16 +17,20 @@ use ccf_governance::recovery::SecretLinks;
 use ccf_kv::{Action, Store, WriteSet};
 use ccf_ledger::{
     chunks::ChunkAccounting,
-    entry::{Entry, EntryHeader, Flags, HEADER_BYTES},
+    entry::{Entry, Flags},
     files::LedgerReader,
     merkle::MerkleTree,
     secrets::LedgerSecrets,
 };
 use ccf_types::{Digest, NodeId, SeqNo, TxId, View};
 use parking_lot::{Mutex, RwLock};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Leaves kept below the commit, so that the root at a transaction read a moment ago can still be told.
@@ -77,6 +82,8 @@ pub(super) struct NodeLog {
     public_only: Arc<AtomicBool>,
     tail: Tail,
     judge: Judge,
+    /// Entries of the message at hand that were decoded before.
+    decoded: VecDeque<Decoded>,
     /// Which entry of the primary was refused last, and why.
     refusal: Option<(TxId, Refused)>,
     /// Entries on their way to the disk, and whether each is a signature.
@@ -105,6 +112,7 @@ impl NodeLog {
             retired: parts.retired,
             public_only: parts.public_only,
             judge: Judge::default(),
+            decoded: VecDeque::new(),
             refusal: None,
             batch: Vec::new(),
             last,
@@ -174,14 +182,41 @@ impl NodeLog {
         }
     }
 
-    /// Judges an entry that would follow, and tells its flags.
-    fn judged(&mut self, expected: TxId, bytes: &[u8]) -> Result<(Accepted, Flags), Refused> {
+    /// Decodes entries of later messages on a thread of its own.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub(super) fn decode_ahead(&self) -> io::Result<Ahead> {
+        Ahead::start(Arc::clone(&self.secrets), Arc::clone(&self.public_only))
+    }
+
+    /// What is known of the entries to come.
+    pub(super) fn expect(&mut self, decoded: VecDeque<Decoded>) {
+        self.decoded = decoded;
+    }
+
+    /// An entry that would follow, if it was decoded before.
+    fn decoded(&mut self, expected: TxId, bytes: &[u8]) -> Option<Accepted> {
+        while self.decoded.front()?.is_before(bytes) {
+            self.decoded.pop_front();
+        }
+        let is_whole = !self.public_only.load(Ordering::Acquire);
+        let behind_signature = self.last.seqno == self.last_signature;
+        let decoded = self.decoded.pop_front_if(|decoded| decoded.is_at(bytes))?;
+        let contents = decoded.into_contents(expected, is_whole, behind_signature)?;
+        Some(Accepted { contents, committable: false })
+    }
+
+    /// Judges an entry that would follow.
+    fn judged(&mut self, expected: TxId, bytes: &[u8]) -> Result<Accepted, Refused> {
+        if let Some(accepted) = self.decoded(expected, bytes) {
+            return Ok(accepted);
+        }
         let entry = Entry::parse(bytes)?;
         let secrets = self.secrets.read();
         let secrets = (!self.public_only.load(Ordering::Acquire)).then_some(&*secrets);
         check_flags(&entry, self.last.seqno == self.last_signature)?;
-        let accepted = self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)?;
-        Ok((accepted, entry.flags()))
+        self.judge.judge(expected, &entry, secrets, &self.tree, &self.store)
     }
 
     /// Whether a signature entry holds over another tree than the log's.
@@ -199,7 +234,7 @@ impl NodeLog {
         let mut rest = self.tail.payload(first, last).ok().flatten()?.bytes;
         let mut entries = Vec::new();
         while !rest.is_empty() {
-            let len = self.entry_len(&rest).filter(|len| (1..=rest.len()).contains(len))?;
+            let len = entry_len(&rest).filter(|len| (1..=rest.len()).contains(len))?;
             entries.push(rest.split_to(len));
         }
         Some(entries)
@@ -300,7 +335,7 @@ impl NodeLog {
             let payload = self.payload(next, end).ok_or("entries of the ledger are missing")?;
             let mut bytes = &payload.bytes[..];
             while !bytes.is_empty() {
-                let len = self.entry_len(bytes).filter(|len| *len <= bytes.len()).ok_or("a broken entry")?;
+                let len = entry_len(bytes).filter(|len| *len <= bytes.len()).ok_or("a broken entry")?;
                 let (entry, rest) = bytes.split_at(len);
                 bytes = rest;
                 let entry = Entry::parse(entry).map_err(|e| e.to_string())?;
@@ -333,8 +368,7 @@ impl NodeLog {
 
 impl Log for NodeLog {
     fn entry_len(&self, bytes: &[u8]) -> Option<usize> {
-        let header = EntryHeader::parse(bytes.first_chunk::<HEADER_BYTES>()?).ok()?;
-        usize::try_from(header.entry_bytes()).ok()
+        entry_len(bytes)
     }
 
     fn apply(&mut self, expected: TxId, bytes: &[u8]) -> Result<EntryFacts, Rejected> {
@@ -345,24 +379,24 @@ impl Log for NodeLog {
             }
             judged => judged,
         };
-        let (accepted, flags) = accepted.map_err(|reason| {
+        let Accepted { contents, committable } = accepted.map_err(|reason| {
             self.refusal = Some((expected, reason));
             Rejected
         })?;
-        let written = self.store.apply(expected, accepted.write_set).map_err(|reason| {
+        let written = self.store.apply(expected, contents.write_set).map_err(|reason| {
             tracing::error!("The entry of transaction {expected} cannot be applied: {reason}");
             Rejected
         })?;
-        let digests = accepted.digests;
+        let digests = contents.digests;
         let noted = RecentLeaf {
             write_set: digests.write_set,
             claims: digests.claims,
             has_evidence: digests.evidence.is_some(),
         };
         let bytes = Bytes::copy_from_slice(bytes);
-        self.append(expected, bytes, (digests.leaf(), noted), flags, accepted.committable);
+        self.append(expected, bytes, (contents.leaf, noted), contents.flags, committable);
         let reconfiguration = reconfiguration_of(written.actions);
-        Ok(EntryFacts { committable: accepted.committable, reconfiguration })
+        Ok(EntryFacts { committable, reconfiguration })
     }
 
     fn rollback(&mut self, to: TxId, next_view: View) {

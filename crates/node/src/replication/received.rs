@@ -10,7 +10,7 @@ use ccf_ledger::{
     secrets::LedgerSecrets,
     signature::{NodeSignature, ServiceSignature, SignatureError, SignatureValues},
 };
-use ccf_types::{NodeId, TxId};
+use ccf_types::{Digest, NodeId, TxId};
 
 /// Why an entry is refused. The text goes to the log, once.
 #[derive(Debug, thiserror::Error)]
@@ -78,9 +78,77 @@ pub(super) fn check_flags(entry: &Entry<'_>, behind_signature: bool) -> Result<(
 
 /// An entry that may be applied.
 pub(super) struct Accepted {
+    pub(super) contents: Contents,
+    pub(super) committable: bool,
+}
+
+/// What an entry says by itself.
+pub(super) struct Contents {
     pub(super) write_set: WriteSet,
     pub(super) digests: EntryDigests,
-    pub(super) committable: bool,
+    /// The leaf in the Merkle tree.
+    pub(super) leaf: Digest,
+    pub(super) flags: Flags,
+}
+
+impl Contents {
+    /// Without `secrets` only the public domain is read.
+    fn of(entry: &Entry<'_>, secrets: Option<&LedgerSecrets>) -> Result<Contents, Refused> {
+        let private = secrets.map(|secrets| entry.decrypt(secrets)).transpose()?;
+        let write_set = WriteSet::decode(entry, private.as_ref())?;
+        let digests = EntryDigests::of(entry);
+        Ok(Contents { write_set, leaf: digests.leaf(), digests, flags: entry.flags() })
+    }
+}
+
+/// An entry that is no signature, decoded before its turn.
+pub(super) struct Decoded {
+    tx_id: TxId,
+    /// Where it stands in memory: address and length.
+    place: (usize, usize),
+    /// Whether the private domain was read too.
+    is_whole: bool,
+    contents: Contents,
+}
+
+impl Decoded {
+    /// None if `bytes` are a signature, or nothing that may be applied.
+    pub(super) fn of(bytes: &[u8], secrets: Option<&LedgerSecrets>) -> Option<Decoded> {
+        let entry = Entry::parse(bytes).ok()?;
+        if SignatureValues::of(&entry).ok()?.is_some() {
+            return None;
+        }
+        let contents = Contents::of(&entry, secrets).ok()?;
+        Some(Decoded { tx_id: entry.tx_id(), place: place(bytes), is_whole: secrets.is_some(), contents })
+    }
+
+    /// Whether it stands before `bytes` of the same message.
+    pub(super) fn is_before(&self, bytes: &[u8]) -> bool {
+        self.place < place(bytes)
+    }
+
+    /// Whether it was `bytes`.
+    pub(super) fn is_at(&self, bytes: &[u8]) -> bool {
+        self.place == place(bytes)
+    }
+
+    /// What it says, if it is as it is needed and there is nothing odd about it.
+    pub(super) fn into_contents(
+        self,
+        expected: TxId,
+        is_whole: bool,
+        behind_signature: bool,
+    ) -> Option<Contents> {
+        let flags = self.contents.flags;
+        let is_odd =
+            flags.contains(Flags::CHUNK_AFTER) || flags.contains(Flags::CHUNK_BEFORE) && !behind_signature;
+        let fits = self.tx_id == expected && self.is_whole == is_whole && !is_odd;
+        fits.then_some(self.contents)
+    }
+}
+
+fn place(bytes: &[u8]) -> (usize, usize) {
+    (bytes.as_ptr() as usize, bytes.len())
 }
 
 /// Judges entries, remembering the keys of those who signed last.
@@ -107,13 +175,12 @@ impl Judge {
         if entry.tx_id() != expected {
             return Err(Refused::OtherTransaction(entry.tx_id()));
         }
-        let private = secrets.map(|secrets| entry.decrypt(secrets)).transpose()?;
+        let contents = Contents::of(entry, secrets)?;
         let signature = SignatureValues::of(entry)?;
-        let write_set = WriteSet::decode(entry, private.as_ref())?;
         if let Some(values) = &signature {
             self.signature(expected, values, tree, &store.begin())?;
         }
-        Ok(Accepted { write_set, digests: EntryDigests::of(entry), committable: signature.is_some() })
+        Ok(Accepted { contents, committable: signature.is_some() })
     }
 
     /// Whether an entry is a signature that holds over `tree`.
