@@ -13,6 +13,7 @@ mod link;
 mod listen;
 mod read;
 mod state;
+mod strangers;
 
 pub use counters::PeerCounters;
 

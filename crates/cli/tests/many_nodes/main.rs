@@ -34,4 +34,5 @@ mod service;
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod shell;
 mod stale_reads;
+mod stop_notice;
 mod verdicts;

@@ -40,6 +40,8 @@ pub(crate) struct Tuning {
     pub(crate) forwarding_timeout: Duration,
     /// Whether backups copy the primary's snapshots.
     pub(crate) backup_fetch: bool,
+    /// Whether the first SIGTERM is only a notice.
+    pub(crate) ignore_first_sigterm: bool,
     /// From so many uncommitted transactions on, new ones wait or are refused.
     pub(crate) uncommitted_max: u64,
 }
@@ -52,6 +54,7 @@ impl Default for Tuning {
             snapshot_tx_interval: 10_000,
             forwarding_timeout: Duration::from_secs(3),
             backup_fetch: false,
+            ignore_first_sigterm: false,
             uncommitted_max: 10_000,
         }
     }
@@ -130,6 +133,11 @@ impl MemberNode {
         self.paused = true;
     }
 
+    /// SIGTERM, for a node that takes it as a notice.
+    pub(crate) fn give_notice(&self) {
+        signal("TERM", self.process.as_ref().unwrap().id());
+    }
+
     /// SIGCONT.
     pub(crate) fn resume(&mut self) {
         if self.paused {
@@ -185,6 +193,7 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     network["rpc_interfaces"][REDIRECTING] = redirecting;
     let millis = |time: Duration| format!("{}ms", time.as_millis());
     configuration["consensus"] = json!({"message_timeout": "50ms", "election_timeout": millis(tuning.election_timeout), "max_uncommitted_tx_count": tuning.uncommitted_max});
+    configuration["ignore_first_sigterm"] = tuning.ignore_first_sigterm.into();
     configuration["ledger"]["read_only_directories"] = json!([EARLIER]);
     configuration["snapshots"]["backup_fetch"] =
         json!({"enabled": tuning.backup_fetch, "retry_interval": "100ms", "max_attempts": 100});

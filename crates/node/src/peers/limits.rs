@@ -27,6 +27,16 @@ pub(super) const HANDSHAKES_BURST: u32 = 64;
 /// Time until one more is judged.
 pub(super) const HANDSHAKE_REFILL: Duration = Duration::from_millis(250);
 
+/// Key exchange messages of one address that are judged at once, over all its connections that have proved nothing yet. Nodes prove
+/// themselves with the first.
+pub(super) const STRANGER_HANDSHAKES_BURST: u32 = 64;
+
+/// Time until one more is judged: a hundredth of the thread's time for each address that attacks.
+pub(super) const STRANGER_REFILL: Duration = Duration::from_millis(100);
+
+/// Addresses that are remembered for that.
+pub(super) const STRANGERS_MAX: usize = 1024;
+
 /// Pause after the first failed attempt to connect, doubled by each further one,
 pub(super) const BACKOFF_MIN: Duration = Duration::from_millis(20);
 

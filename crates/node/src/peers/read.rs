@@ -15,6 +15,7 @@ use ccf_channels::{
 };
 use std::{
     io::ErrorKind,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -36,6 +37,7 @@ async fn read(shared: &Arc<Shared>, link: &Arc<Link>, stream: &TcpStream) {
         charged: 0,
         handshakes: HANDSHAKES_BURST,
         refilled: shared.now(),
+        dialled_from: link.remote.parse().ok().filter(|_| !link.outgoing).map(|from: SocketAddr| from.ip()),
     };
     while stream.readable().await.is_ok() {
         let mut delivered = false;
@@ -58,6 +60,8 @@ struct LinkReader<'a> {
     /// Key exchange messages that may still be judged.
     handshakes: u32,
     refilled: Duration,
+    /// Who opened the connection, if not this node.
+    dialled_from: Option<IpAddr>,
 }
 
 impl LinkReader<'_> {
@@ -120,6 +124,10 @@ impl LinkReader<'_> {
 
     fn may_judge_handshake(&mut self) -> bool {
         let now = self.shared.now();
+        let stranger = self.dialled_from.filter(|_| !self.link.is_proven());
+        if stranger.is_some_and(|from| !self.shared.strangers.may_judge(from, now)) {
+            return false;
+        }
         while self.handshakes < HANDSHAKES_BURST && now >= self.refilled + HANDSHAKE_REFILL {
             self.refilled += HANDSHAKE_REFILL;
             self.handshakes += 1;

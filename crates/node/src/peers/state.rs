@@ -8,6 +8,7 @@ use super::{
     dial,
     limits::{BACKOFF_MAX, BACKOFF_MIN, EARLY_FRAME_BYTES_MAX, EARLY_FRAMES_MAX, UNREGISTERED_MAX},
     link::{Link, Pushed, When},
+    strangers::Strangers,
 };
 use arc_swap::ArcSwapOption;
 use ccf_channels::{
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) links: Mutex<HashMap<u64, Arc<Link>>>,
     /// Bytes of unfinished frames on connections without an authenticated frame.
     pub(super) unproven_bytes: AtomicUsize,
+    /// Key exchanges over connections without an authenticated frame.
+    pub(super) strangers: Strangers,
     pub(super) stop: Notify,
     pub(super) stopped: AtomicBool,
     /// Connections with frames that wait for [`Shared::flush`].
@@ -87,6 +90,7 @@ impl Shared {
             runtime,
             links: Mutex::default(),
             unproven_bytes: AtomicUsize::new(0),
+            strangers: Strangers::default(),
             stop: Notify::new(),
             stopped: AtomicBool::new(false),
             gathering: Mutex::default(),
@@ -316,10 +320,20 @@ impl Shared {
                 self.refuse(link, sender.as_str(), refusal.name(), &refusal);
                 false
             }
-            Err(_) => {
+            Err(refusal) => {
                 self.counters.frames_dropped.add_one();
+                self.note_dropped(link, &peer.id, refusal);
                 false
             }
+        }
+    }
+
+    /// What cannot be opened, or was sent before, can be left over from earlier keys, or somebody sends it in the name of a
+    /// node: that is said now and then.
+    fn note_dropped(&self, link: &Link, sender: &NodeId, refusal: Refusal) {
+        let unopened = matches!(refusal, Refusal::NotAuthentic | Refusal::Replayed);
+        if unopened && self.counters.refusals.may_log(sender.as_str(), refusal.name()) {
+            tracing::info!("Dropped from {} ({sender}): {refusal}", link.remote);
         }
     }
 

@@ -120,6 +120,28 @@ fn garbage_in_frames_is_dropped() {
     assert!(numbers(&b.record.all(), &stranger).is_empty());
 }
 
+/// Judging a key exchange is dear: somebody who comes again and again has no more of them judged than with one connection.
+#[test]
+fn key_exchanges_over_many_connections_are_bounded() {
+    let service = Service::new();
+    let (a, b) = (service.node(), service.node());
+    a.knows(&b);
+    a.send_until_received(&b, 1);
+    let init = frame(0, &a.id, &[0; 300]);
+    for _ in 0..40 {
+        let mut stream = TcpStream::connect(b.address).unwrap();
+        stream.write_all(&init.repeat(50)).unwrap();
+        stream.write_all(&[0xff; 4]).unwrap();
+        assert!(hangs_up(&stream));
+    }
+    let counters = b.network.counters();
+    let (judged, refused) = (counters.refusals["malformed"], counters.refusals["too_many_key_exchanges"]);
+    assert_eq!(judged + refused, 2000);
+    assert!(judged < 500, "{counters:?}");
+    a.send(&b, 2, &[]);
+    assert!(b.record.wait(|got| numbers(got, &a.id).contains(&2)));
+}
+
 /// All that A ever said, said again by somebody else: nothing is delivered twice, and the two still talk afterwards.
 #[test]
 fn replayed_bytes_are_dropped() {
