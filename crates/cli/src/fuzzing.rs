@@ -188,7 +188,7 @@ pub fn ledger_signature(data: &[u8]) {
 
 /// A snapshot file.
 pub fn ledger_snapshot(data: &[u8]) {
-    let _ = Snapshot::parse(data);
+    let _ = Snapshot::read(data);
 }
 
 /// The Merkle tree of a signature transaction.

@@ -39,6 +39,12 @@ impl HashAlgorithm {
         HashValue(context.finish())
     }
 
+    /// Begins a digest of data that comes in pieces.
+    #[must_use]
+    pub fn begin(self) -> Hasher {
+        Hasher(digest::Context::new(self.primitive()))
+    }
+
     /// The HMAC of `data` under `key`, at full length.
     #[must_use]
     pub fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
@@ -66,6 +72,23 @@ pub struct HashValue(digest::Digest);
 impl AsRef<[u8]> for HashValue {
     fn as_ref(&self) -> &[u8] {
         self.0.as_ref()
+    }
+}
+
+/// A digest of data that comes in pieces, by any of the [`HashAlgorithm`]s.
+#[derive(Clone)]
+pub struct Hasher(digest::Context);
+
+impl Hasher {
+    /// Appends `data`.
+    pub fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    /// The digest of all that was appended.
+    #[must_use]
+    pub fn finish(self) -> HashValue {
+        HashValue(self.0.finish())
     }
 }
 

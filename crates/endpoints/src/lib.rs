@@ -59,8 +59,9 @@ pub use crate::endpoint::{
 pub use crate::error::{ErrorCode, ErrorResponse};
 pub use crate::foreign_json::parse as parse_json;
 pub use crate::http::{
-    FromQuery, HeaderValue, Headers, HeadersBuilder, InvalidHeader, Method, Query, Request, RequestHead,
-    Response, ResponseHeaders, UnknownMethod, decode_query, percent_decode, status_reason,
+    BodySource, FromQuery, HeaderValue, Headers, HeadersBuilder, InvalidHeader, LongBody, Method, Query,
+    Request, RequestHead, Response, ResponseHeaders, UnknownMethod, decode_query, percent_decode,
+    status_reason,
 };
 pub use crate::registry::{DispatchError, DynamicEndpoints, DynamicMatch, DynamicOperation, Registry};
 pub use crate::route::{

@@ -3,7 +3,8 @@
 use crate::{DuplicateMap, State, StateBuilder};
 use ccf_ledger::{
     files::{FileError, SnapshotWriter},
-    snapshot::{MapSnapshots, PrivateMaps, Snapshot, SnapshotError, entry_bytes},
+    secrets::LedgerSecrets,
+    snapshot::{Snapshot, SnapshotContent, SnapshotError, SnapshotMap, SnapshotSource, entry_bytes},
 };
 use ccf_types::{Domain, MapName, SeqNo, TxId, View};
 
@@ -44,21 +45,26 @@ impl State {
         Ok(())
     }
 
-    /// The state in a snapshot: its public maps and, if given, the decrypted private ones. Its view is unknown.
+    /// The state in a snapshot: its public maps and, if the ledger secrets are given, the private ones. Its view is
+    /// unknown. Takes as much memory as the state, and one block of the snapshot.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn from_snapshot(
-        snapshot: &Snapshot<'_>,
-        private: Option<&PrivateMaps>,
+    pub fn from_snapshot<S: SnapshotSource>(
+        snapshot: &Snapshot<S>,
+        secrets: Option<&LedgerSecrets>,
     ) -> Result<State, StateError> {
-        let tx_id = TxId { view: View::UNKNOWN, seqno: snapshot.seqno() };
-        let mut builder = StateBuilder::new(tx_id);
-        add(&mut builder, snapshot.public_maps(), Domain::Public, tx_id.seqno)?;
-        if let Some(private) = private {
-            add(&mut builder, private.maps(), Domain::Private, tx_id.seqno)?;
+        let last = snapshot.seqno();
+        let mut builder = StateBuilder::new(TxId { view: View::UNKNOWN, seqno: last });
+        let mut content = snapshot.content(secrets)?;
+        // What is wrong with decrypted bytes does not matter if they are not authentic.
+        let mut wrong = None;
+        while let Some(map) = content.next_map()? {
+            if wrong.is_none() {
+                wrong = add(&mut builder, &map, &mut content, last)?.err();
+            }
         }
-        Ok(builder.finish())
+        wrong.map_or_else(|| Ok(builder.finish()), Err)
     }
 
     /// The same state, of the last transaction in this view.
@@ -69,28 +75,27 @@ impl State {
     }
 }
 
-fn add(
+/// Adds a map, or says why it makes no state.
+fn add<S: SnapshotSource>(
     builder: &mut StateBuilder,
-    maps: MapSnapshots<'_>,
-    domain: Domain,
+    map: &SnapshotMap,
+    content: &mut SnapshotContent<'_, S>,
     last: SeqNo,
-) -> Result<(), StateError> {
-    for map in maps {
-        let map = map?;
-        let name = MapName::of_ledger(map.name)
-            .ok()
-            .filter(|name| name.domain() == domain)
-            .ok_or_else(|| StateError::Name(map.name.chars().take(NAME_SHOWN).collect()))?;
-        let version = map.version;
-        let mut records = builder.map(&name, version)?;
-        for entry in map {
-            let entry = entry?;
-            if entry.version > last || !records.insert(entry.key, entry.version, entry.value) {
-                return Err(StateError::Key(name));
-            }
+) -> Result<Result<(), StateError>, SnapshotError> {
+    let name = MapName::of_ledger(&map.name).ok().filter(|name| name.domain() == map.domain);
+    let Some(name) = name else {
+        return Ok(Err(StateError::Name(map.name.chars().take(NAME_SHOWN).collect())));
+    };
+    let mut records = match builder.map(&name, map.version) {
+        Ok(records) => records,
+        Err(duplicate) => return Ok(Err(duplicate.into())),
+    };
+    while let Some(entry) = content.next_entry()? {
+        if entry.version > last || !records.insert(entry.key, entry.version, entry.value) {
+            return Ok(Err(StateError::Key(name)));
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// Characters of a bad name that an error message repeats.

@@ -24,7 +24,9 @@ pub use encode::{DomainEncoder, EntryContext, SealError, SealedEntry, seal};
 pub use frame::{EntryHeader, Flags, HEADER_BYTES};
 pub use records::{Record, Records};
 
-pub(crate) use frame::{Frame, PUBLIC_AT, SEQNO_AT, TAG_BYTES, seqno_at, snapshot_head, snapshot_iv};
+pub(crate) use frame::{
+    Frame, PUBLIC_AT, SEQNO_AT, SnapshotFrame, TAG_BYTES, seqno_at, snapshot_head, snapshot_iv,
+};
 
 use ccf_types::TxId;
 

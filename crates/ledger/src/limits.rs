@@ -57,3 +57,9 @@ pub const REPLAY_BLOCKS_MAX: usize = 4;
 /// Snapshots are written, hashed and encrypted in blocks of about this size; their digests, 40 bytes for each block,
 /// are what writing takes of memory beside one block.
 pub const SNAPSHOT_BLOCK_BYTES: usize = 1 << 20;
+
+/// Largest snapshot: its size is written in 48 bits (section 14.1).
+pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 48;
+
+/// Longest receipt of a snapshot. Those in COSE have some hundred bytes, those in JSON some thousand.
+pub const SNAPSHOT_RECEIPT_BYTES_MAX: u64 = 1 << 20;

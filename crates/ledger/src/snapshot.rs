@@ -6,34 +6,41 @@
 //! entry:         lp(key) padded to 8 | lp(u64 version, value) padded to 8
 //! ```
 //! The private domain, once decrypted, is map snapshots alone.
+//!
+//! A snapshot can be larger than memory, so nothing here holds one: it is read twice, in pieces, first for its shape and its
+//! digest, which the receipt proves ([`Snapshot::read`]), then for what is in it ([`Snapshot::content`]).
 
+mod content;
 mod encode;
 mod verify;
+mod window;
 
+pub use content::{SnapshotContent, SnapshotEntry, SnapshotMap};
 pub use encode::{SnapshotHead, entry_bytes};
 pub use verify::{SnapshotTrust, SnapshotVerifyError, verify_snapshot};
+pub use window::SnapshotSource;
 
 pub(crate) use encode::padding;
 
 use ccf_types::{Digest, SeqNo};
 
+use self::window::Window;
 use crate::{
-    entry::{EntryError, EntryHeader, Frame, HEADER_BYTES},
-    evidence::sha256,
+    entry::{EntryError, PUBLIC_AT, SnapshotFrame},
+    limits::SNAPSHOT_RECEIPT_BYTES_MAX,
     receipt::Receipt,
     secrets::LedgerSecrets,
 };
 
-/// A snapshot file whose frame and public header are valid. Map snapshots are checked while they are iterated.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot<'a> {
-    bytes: &'a [u8],
-    frame: Frame<'a>,
-    seqno: SeqNo,
-    leaf: Digest,
-    views: &'a [[u8; 8]],
-    maps: &'a [u8],
-    receipt: &'a [u8],
+/// A snapshot whose shape is valid, but for its private maps, which nobody has decrypted yet.
+#[derive(Clone, Debug)]
+pub struct Snapshot<S> {
+    source: S,
+    frame_head: [u8; PUBLIC_AT],
+    frame: SnapshotFrame,
+    head: SnapshotHead,
+    digest: Digest,
+    receipt: Vec<u8>,
 }
 
 /// What follows the frame.
@@ -57,225 +64,111 @@ pub enum SnapshotError {
     Header(&'static str),
     /// A map is malformed.
     #[error("malformed map snapshot at byte {0} of its domain")]
-    Map(usize),
+    Map(u64),
     /// Nothing follows the frame.
     #[error("the snapshot has no receipt")]
     NoReceipt,
     /// The receipt cannot be read.
     #[error("invalid snapshot receipt: {0}")]
     Receipt(String),
+    /// The operating system refused.
+    #[error("the snapshot cannot be read: {0}")]
+    Unreadable(String),
+    /// It is not what was read, and verified, before.
+    #[error("the snapshot was altered after it was verified")]
+    Altered,
 }
 
 const TYPE: u8 = 1;
 
-impl<'a> Snapshot<'a> {
-    /// Reads a whole file.
+impl<S: SnapshotSource> Snapshot<S> {
+    /// Reads all of it, and takes its digest.
     ///
     /// # Errors
-    /// [`SnapshotError`] if the frame or the public header is not valid.
-    pub fn parse(file: &'a [u8]) -> Result<Self, SnapshotError> {
-        let truncated = EntryError::Truncated { actual: file.len() };
-        let header = EntryHeader::parse(file.first_chunk::<HEADER_BYTES>().ok_or(truncated.clone())?)?;
-        let split = usize::try_from(header.entry_bytes()).ok().and_then(|len| file.split_at_checked(len));
-        let (bytes, receipt) = split.ok_or(truncated)?;
-        let frame = Frame::parse(bytes)?;
-        let mut fields = Fields { bytes: frame.public, at: 0 };
-        let bad = SnapshotError::Header;
-        if fields.take(1).ok_or(bad("no type"))? != [TYPE] {
-            return Err(bad("not the type of a snapshot"));
+    /// [`SnapshotError`] if the frame, the public header or a public map is not valid.
+    pub fn read(source: S) -> Result<Self, SnapshotError> {
+        let unreadable = |error: std::io::Error| SnapshotError::Unreadable(error.to_string());
+        let total = source.bytes().map_err(unreadable)?;
+        let truncated = EntryError::Truncated { actual: usize::try_from(total).unwrap_or(usize::MAX) };
+        let mut frame_head = [0; PUBLIC_AT];
+        if total < PUBLIC_AT as u64 {
+            return Err(truncated.into());
         }
-        let seqno = SeqNo(fields.u64().ok_or(bad("no seqno"))?);
-        if !frame.is_snapshot() || frame.tx_id()?.seqno != seqno {
-            return Err(bad("the IV is not that of this snapshot"));
+        source.read_exact_at(&mut frame_head, 0).map_err(unreadable)?;
+        let frame = SnapshotFrame::parse(&frame_head)?;
+        let receipt_bytes = total.checked_sub(frame.bytes()).ok_or(truncated)?;
+        if receipt_bytes > SNAPSHOT_RECEIPT_BYTES_MAX {
+            return Err(SnapshotError::Receipt(format!("it has {receipt_bytes} bytes")));
         }
-        fields.u64().ok_or(bad("no reserved field"))?;
-        let leaf = fields
-            .lp()
-            .and_then(|leaf| leaf.try_into().ok())
-            .map(Digest)
-            .ok_or(bad("no leaf of 32 bytes"))?;
-        let (views, odd) = fields.lp().ok_or(bad("no view history"))?.as_chunks::<8>();
-        if !odd.is_empty() || !views.is_sorted_by_key(|view| u64::from_le_bytes(*view)) {
-            return Err(bad("malformed view history"));
+        let mut receipt = vec![0; usize::try_from(receipt_bytes).unwrap_or_default()];
+        source.read_exact_at(&mut receipt, frame.bytes()).map_err(unreadable)?;
+        let mut window = Window::new(&source, &frame_head, frame.public_bytes, None);
+        let head = SnapshotHead::read(&mut window)?;
+        if !frame.is_of(head.seqno) {
+            return Err(SnapshotError::Header("the IV is not that of this snapshot"));
         }
-        let maps = &frame.public[fields.at..];
-        Ok(Self { bytes, frame, seqno, leaf, views, maps, receipt })
+        let mut content = SnapshotContent::after_head(window, &frame, None);
+        while content.next_map()?.is_some() {}
+        let digest = content.digest().unwrap_or_default();
+        Ok(Self { source, frame_head, frame, head, digest, receipt })
+    }
+
+    /// Reads it again, for its maps: the public ones, and the private ones if the ledger secrets are given. What it
+    /// yields counts only once it has yielded everything: then it has been compared with what was read before, and private
+    /// maps are authentic.
+    ///
+    /// # Errors
+    /// [`SnapshotError`], [`EntryError::NoSecret`] among them.
+    pub fn content(&self, secrets: Option<&LedgerSecrets>) -> Result<SnapshotContent<'_, S>, SnapshotError> {
+        let no_secret = EntryError::NoSecret(self.seqno().0);
+        let cipher = match secrets {
+            Some(secrets) => Some(secrets.at(self.seqno()).ok_or(no_secret)?.stream(&self.frame.iv)),
+            None => None,
+        };
+        let mut window = Window::new(&self.source, &self.frame_head, self.frame.public_bytes, cipher);
+        if SnapshotHead::read(&mut window)? != self.head {
+            return Err(SnapshotError::Altered);
+        }
+        Ok(SnapshotContent::after_head(window, &self.frame, Some(self.digest)))
+    }
+
+    /// Where its bytes come from.
+    pub fn source(&self) -> &S {
+        &self.source
     }
 
     /// The state is that after this entry.
     #[must_use]
     pub fn seqno(&self) -> SeqNo {
-        self.seqno
+        self.head.seqno
     }
 
-    /// The leaf of that entry.
+    /// What it says before its maps.
     #[must_use]
-    pub fn leaf(&self) -> Digest {
-        self.leaf
+    pub fn head(&self) -> &SnapshotHead {
+        &self.head
     }
 
-    /// The first seqno of each view, from view 1 on.
-    pub fn view_history(&self) -> impl Iterator<Item = SeqNo> {
-        self.views.iter().map(|seqno| SeqNo(u64::from_le_bytes(*seqno)))
-    }
-
-    /// SHA-256 of the frame, which the evidence entry carries as claims. Hashes; keep the result.
+    /// SHA-256 of the frame, which the evidence entry carries as claims.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        sha256(self.bytes)
-    }
-
-    /// The public maps.
-    #[must_use]
-    pub fn public_maps(&self) -> MapSnapshots<'a> {
-        MapSnapshots { fields: Fields { bytes: self.maps, at: 0 }, failed: false }
-    }
-
-    /// Authenticates the snapshot and decrypts its private maps.
-    ///
-    /// # Errors
-    /// [`EntryError::NoSecret`] or [`EntryError::Authentication`].
-    pub fn decrypt(&self, secrets: &LedgerSecrets) -> Result<PrivateMaps, EntryError> {
-        let secret = secrets.at(self.seqno).ok_or(EntryError::NoSecret(self.seqno.0))?;
-        secret
-            .open(self.frame.iv, self.frame.public, self.frame.private, self.frame.tag)
-            .map(PrivateMaps)
-            .ok_or(EntryError::Authentication)
+        self.digest
     }
 
     /// The receipt after the frame.
     ///
     /// # Errors
     /// [`SnapshotError::NoReceipt`], [`SnapshotError::Receipt`].
-    pub fn receipt(&self) -> Result<SnapshotReceipt<'a>, SnapshotError> {
+    pub fn receipt(&self) -> Result<SnapshotReceipt<'_>, SnapshotError> {
         match self.receipt.first() {
             None => Err(SnapshotError::NoReceipt),
-            Some(0xd2) => Ok(SnapshotReceipt::Cose(self.receipt)),
-            Some(b'{') => serde_json::from_slice(self.receipt)
+            Some(0xd2) => Ok(SnapshotReceipt::Cose(&self.receipt)),
+            Some(b'{') => serde_json::from_slice(&self.receipt)
                 .map(|receipt| SnapshotReceipt::Json(Box::new(receipt)))
                 .map_err(|e| SnapshotError::Receipt(e.to_string())),
             Some(byte) => {
                 Err(SnapshotError::Receipt(format!("unrecognised format (first byte: {byte:#04x})")))
             }
         }
-    }
-}
-
-/// The decrypted private maps.
-#[derive(Debug)]
-pub struct PrivateMaps(Vec<u8>);
-
-impl PrivateMaps {
-    /// The maps.
-    #[must_use]
-    pub fn maps(&self) -> MapSnapshots<'_> {
-        MapSnapshots { fields: Fields { bytes: &self.0, at: 0 }, failed: false }
-    }
-}
-
-/// Iterates over map snapshots; ends after the first error.
-#[derive(Clone, Debug)]
-pub struct MapSnapshots<'a> {
-    fields: Fields<'a>,
-    failed: bool,
-}
-
-/// One map.
-#[derive(Clone, Debug)]
-pub struct MapSnapshot<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// Seqno of its last write.
-    pub version: SeqNo,
-    fields: Fields<'a>,
-    failed: bool,
-}
-
-/// A key of a map with its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SnapshotEntry<'a> {
-    /// The key.
-    pub key: &'a [u8],
-    /// Seqno of its last write.
-    pub version: SeqNo,
-    /// The value.
-    pub value: &'a [u8],
-}
-
-impl<'a> Iterator for MapSnapshots<'a> {
-    type Item = Result<MapSnapshot<'a>, SnapshotError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed || self.fields.is_empty() {
-            return None;
-        }
-        let at = self.fields.at;
-        let map = (|| {
-            let name = std::str::from_utf8(self.fields.lp()?).ok()?;
-            let version = SeqNo(self.fields.u64()?);
-            let fields = Fields { bytes: self.fields.lp()?, at: 0 };
-            Some(MapSnapshot { name, version, fields, failed: false })
-        })();
-        self.failed = map.is_none();
-        Some(map.ok_or(SnapshotError::Map(at)))
-    }
-}
-
-impl<'a> Iterator for MapSnapshot<'a> {
-    type Item = Result<SnapshotEntry<'a>, SnapshotError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.failed && !self.fields.is_empty() {
-            let at = self.fields.at;
-            let entry = (|| {
-                let key = self.fields.padded_lp()?;
-                let (version, value) = self.fields.padded_lp()?.split_first_chunk::<8>()?;
-                Some(SnapshotEntry { key, version: SeqNo(u64::from_le_bytes(*version)), value })
-            })();
-            match entry {
-                // An old tombstone.
-                Some(entry) if entry.version.0 >> 63 == 1 => {}
-                Some(entry) => return Some(Ok(entry)),
-                None => {
-                    self.failed = true;
-                    return Some(Err(SnapshotError::Map(at)));
-                }
-            }
-        }
-        None
-    }
-}
-
-/// Reads fields one after another.
-#[derive(Clone, Copy, Debug)]
-struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn is_empty(&self) -> bool {
-        self.at == self.bytes.len()
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let taken = self.bytes.get(self.at..)?.get(..len)?;
-        self.at += len;
-        Some(taken)
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        self.take(8)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
-    }
-
-    fn lp(&mut self) -> Option<&'a [u8]> {
-        let len = usize::try_from(self.u64()?).ok()?;
-        self.take(len)
-    }
-
-    fn padded_lp(&mut self) -> Option<&'a [u8]> {
-        let bytes = self.lp()?;
-        self.take(bytes.len().next_multiple_of(8) - bytes.len())?;
-        Some(bytes)
     }
 }

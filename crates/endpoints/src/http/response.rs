@@ -1,5 +1,6 @@
 //! A response, cheap to make: static text and transaction IDs stay unformatted until they are written.
 
+use super::LongBody;
 use crate::error::ErrorResponse;
 use bytes::Bytes;
 use ccf_types::TxId;
@@ -140,6 +141,8 @@ pub struct Response {
     pub headers: ResponseHeaders,
     /// Body; the transport leaves it out in answers to HEAD.
     pub body: Bytes,
+    /// Takes the place of the body if that is too long for memory. For endpoints that are never forwarded.
+    pub long_body: Option<LongBody>,
 }
 
 impl Default for Response {
@@ -152,7 +155,7 @@ impl Response {
     /// A response without headers or body.
     #[must_use]
     pub fn status(status: u16) -> Response {
-        Response { status, headers: ResponseHeaders::default(), body: Bytes::new() }
+        Response { status, headers: ResponseHeaders::default(), body: Bytes::new(), long_body: None }
     }
 
     /// A response with a body of the given content type.
@@ -167,6 +170,23 @@ impl Response {
     pub fn set_body(&mut self, content_type: &'static str, body: impl Into<Bytes>) {
         self.headers.set("content-type", content_type);
         self.body = body.into();
+        self.long_body = None;
+    }
+
+    /// Sets a body that is sent piece by piece, and content type.
+    pub fn set_long_body(&mut self, content_type: &'static str, body: LongBody) {
+        self.set_body(content_type, Bytes::new());
+        self.long_body = Some(body);
+    }
+
+    /// Bytes of the body that goes with this status.
+    #[must_use]
+    pub fn body_bytes(&self) -> u64 {
+        match (self.status, &self.long_body) {
+            (204 | 304, _) => 0,
+            (_, Some(long)) => long.bytes(),
+            (_, None) => self.body.len() as u64,
+        }
     }
 
     /// Whether the status is 2xx: then the writes of the transaction are applied.

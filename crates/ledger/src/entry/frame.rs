@@ -3,7 +3,7 @@
 use ccf_types::{SeqNo, TxId, View};
 
 use super::EntryError;
-use crate::limits::{ENTRY_BYTES_MAX, SEQNO_MAX, VIEW_MAX};
+use crate::limits::{ENTRY_BYTES_MAX, SEQNO_MAX, SNAPSHOT_BYTES_MAX, VIEW_MAX};
 
 /// Bytes of the header: version, flags, size.
 pub const HEADER_BYTES: usize = 8;
@@ -74,6 +74,11 @@ impl EntryHeader {
     /// # Errors
     /// [`EntryError`] on another version, unknown flags or an impossible size.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, EntryError> {
+        Self::parse_up_to(bytes, ENTRY_BYTES_MAX)
+    }
+
+    /// The same with another bound: snapshots are larger than any entry.
+    fn parse_up_to(bytes: &[u8; HEADER_BYTES], bytes_max: u64) -> Result<Self, EntryError> {
         let [version, flags, rest @ ..] = bytes;
         if *version != VERSION {
             return Err(EntryError::Version(*version));
@@ -84,7 +89,7 @@ impl EntryHeader {
         let mut size = [0; 8];
         size[..6].copy_from_slice(rest);
         let size = u64::from_le_bytes(size);
-        if size < FIXED_BYTES as u64 || size > ENTRY_BYTES_MAX - HEADER_BYTES as u64 {
+        if size < FIXED_BYTES as u64 || size > bytes_max - HEADER_BYTES as u64 {
             return Err(EntryError::ImpossibleSize(size));
         }
         Ok(Self { flags: Flags(*flags), size })
@@ -141,6 +146,39 @@ pub(crate) fn snapshot_head(
     rest[TAG_BYTES..TAG_BYTES + IV_BYTES].copy_from_slice(&snapshot_iv(seqno));
     rest[TAG_BYTES + IV_BYTES..].copy_from_slice(&public_bytes.to_le_bytes());
     Some(head)
+}
+
+/// What stands before the public domain of a snapshot, whose lengths agree with each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SnapshotFrame {
+    pub(crate) tag: [u8; TAG_BYTES],
+    pub(crate) iv: [u8; IV_BYTES],
+    pub(crate) public_bytes: u64,
+    pub(crate) private_bytes: u64,
+}
+
+impl SnapshotFrame {
+    pub(crate) fn parse(head: &[u8; PUBLIC_AT]) -> Result<Self, EntryError> {
+        let truncated = EntryError::Truncated { actual: head.len() };
+        let (header, rest) = head.split_first_chunk::<HEADER_BYTES>().ok_or(truncated.clone())?;
+        let (tag, rest) = rest.split_first_chunk::<TAG_BYTES>().ok_or(truncated.clone())?;
+        let (iv, rest) = rest.split_first_chunk::<IV_BYTES>().ok_or(truncated.clone())?;
+        let public_bytes = u64::from_le_bytes(*rest.first_chunk::<8>().ok_or(truncated)?);
+        let domains = EntryHeader::parse_up_to(header, SNAPSHOT_BYTES_MAX)?.size - FIXED_BYTES as u64;
+        let private_bytes =
+            domains.checked_sub(public_bytes).ok_or(EntryError::PublicLength(public_bytes))?;
+        Ok(Self { tag: *tag, iv: *iv, public_bytes, private_bytes })
+    }
+
+    /// Whether the IV is that of a snapshot at `seqno`.
+    pub(crate) fn is_of(&self, seqno: SeqNo) -> bool {
+        seqno.0 != 0 && seqno.0 <= SEQNO_MAX && self.iv == snapshot_iv(seqno)
+    }
+
+    /// Bytes of the whole frame.
+    pub(crate) fn bytes(&self) -> u64 {
+        PUBLIC_AT as u64 + self.public_bytes + self.private_bytes
+    }
 }
 
 /// The parts of a frame whose lengths agree with each other.

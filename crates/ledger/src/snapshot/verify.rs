@@ -1,8 +1,9 @@
 //! Whether a snapshot file may be used (section 14.6, steps 1 to 4).
 
 use ccf_crypto::{cert::Certificate, key::PublicKey};
+use ccf_types::Digest;
 
-use super::{Snapshot, SnapshotError, SnapshotReceipt};
+use super::{Snapshot, SnapshotError, SnapshotReceipt, SnapshotSource};
 use crate::receipt::{CoseReceipt, CoseReceiptError, Receipt, ReceiptError, ReceiptLeaf};
 
 /// Who may have signed.
@@ -56,7 +57,10 @@ pub enum SnapshotVerifyError {
 ///
 /// # Errors
 /// [`SnapshotVerifyError`].
-pub fn verify_snapshot(snapshot: &Snapshot<'_>, trust: SnapshotTrust<'_>) -> Result<(), SnapshotVerifyError> {
+pub fn verify_snapshot<S: SnapshotSource>(
+    snapshot: &Snapshot<S>,
+    trust: SnapshotTrust<'_>,
+) -> Result<(), SnapshotVerifyError> {
     match snapshot.receipt()? {
         SnapshotReceipt::Cose(bytes) => {
             let receipt = CoseReceipt::decode(bytes)?;
@@ -68,19 +72,19 @@ pub fn verify_snapshot(snapshot: &Snapshot<'_>, trust: SnapshotTrust<'_>) -> Res
                 Some(key) => receipt.verify(key).map_err(|_| SnapshotVerifyError::OtherService),
             }
         }
-        SnapshotReceipt::Json(receipt) => verify_json(snapshot, &receipt, trust),
+        SnapshotReceipt::Json(receipt) => verify_json(snapshot.digest(), &receipt, trust),
     }
 }
 
 fn verify_json(
-    snapshot: &Snapshot<'_>,
+    digest: Digest,
     receipt: &Receipt,
     trust: SnapshotTrust<'_>,
 ) -> Result<(), SnapshotVerifyError> {
     let ReceiptLeaf::LeafComponents(components) = &receipt.leaf else {
         return Err(SnapshotVerifyError::OtherSnapshot);
     };
-    if components.claims_digest != Some(snapshot.digest()) {
+    if components.claims_digest != Some(digest) {
         return Err(SnapshotVerifyError::OtherSnapshot);
     }
     let signer =

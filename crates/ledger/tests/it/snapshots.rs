@@ -2,11 +2,18 @@
 
 use ccf_crypto::cert::Certificate;
 use ccf_ledger::{
+    entry::EntryError,
+    limits::{ENTRY_BYTES_MAX, SNAPSHOT_BLOCK_BYTES},
     receipt::{Receipt, ReceiptLeaf},
-    snapshot::{MapSnapshots, Snapshot, SnapshotError, SnapshotReceipt},
+    secrets::LedgerSecrets,
+    snapshot::{Snapshot, SnapshotError, SnapshotReceipt, SnapshotSource},
     verify::Level,
 };
 use ccf_types::SeqNo;
+use std::{
+    cell::{Cell, RefCell},
+    io,
+};
 
 use crate::support::{Golden, digest, hex, secrets, verify};
 
@@ -15,53 +22,64 @@ const V12_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1
 
 type Flat = (String, u64, Vec<(Vec<u8>, u64, Vec<u8>)>);
 
-fn flatten(maps: MapSnapshots<'_>) -> Vec<Flat> {
-    maps.map(|map| {
-        let map = map.expect("valid");
-        let (name, version) = (map.name.to_owned(), map.version.0);
-        let entries =
-            map.map(|entry| entry.expect("valid")).map(|e| (e.key.to_vec(), e.version.0, e.value.to_vec()));
-        (name, version, entries.collect())
-    })
-    .collect()
+/// The public maps, and the private ones if the secrets are given.
+fn flatten<S: SnapshotSource>(
+    snapshot: &Snapshot<S>,
+    secrets: Option<&LedgerSecrets>,
+) -> Result<Vec<Flat>, SnapshotError> {
+    let mut content = snapshot.content(secrets)?;
+    let mut maps = Vec::new();
+    while let Some(map) = content.next_map()? {
+        let mut entries = Vec::new();
+        while let Some(e) = content.next_entry()? {
+            entries.push((e.key.to_vec(), e.version.0, e.value.to_vec()));
+        }
+        maps.push((map.name, map.version.0, entries));
+    }
+    Ok(maps)
 }
 
 #[test]
 fn v12_synthetic_snapshot() {
     let bytes = hex(V12);
-    let snapshot = Snapshot::parse(&bytes).expect("valid");
+    let snapshot = Snapshot::read(bytes.as_slice()).expect("valid");
     assert_eq!(snapshot.seqno(), SeqNo(7));
-    assert_eq!(snapshot.leaf().0, [0x11; 32]);
-    assert_eq!(snapshot.view_history().map(|seqno| seqno.0).collect::<Vec<_>>(), [1, 1, 5]);
+    assert_eq!(snapshot.head().leaf.0, [0x11; 32]);
+    assert_eq!(views(&snapshot), [1, 1, 5]);
     assert_eq!(snapshot.digest(), digest("367e2c586f2c2a2343f26625929266717aff5b4b77966f54b98e5d6c2c6172e4"));
     let k2 = (b"k2".to_vec(), 6, b"value-2".to_vec());
     let k1 = (b"k1".to_vec(), 2, b"v1".to_vec());
-    assert_eq!(
-        flatten(snapshot.public_maps()),
-        [("public:empty".to_owned(), 3, vec![]), ("public:m".to_owned(), 6, vec![k2, k1])]
-    );
-    let private = snapshot.decrypt(&secrets(V12_KEY, 1)).expect("authentic");
-    assert_eq!(flatten(private.maps()), [("m".to_owned(), 7, vec![(b"a".to_vec(), 7, vec![])])]);
+    let public = [("public:empty".to_owned(), 3, vec![]), ("public:m".to_owned(), 6, vec![k2, k1])];
+    assert_eq!(flatten(&snapshot, None).expect("authentic"), public);
+    let all = flatten(&snapshot, Some(&secrets(V12_KEY, 1))).expect("authentic");
+    assert_eq!(all[..2], public);
+    assert_eq!(all[2..], [("m".to_owned(), 7, vec![(b"a".to_vec(), 7, vec![])])]);
     assert_eq!(snapshot.receipt().unwrap_err(), SnapshotError::NoReceipt);
 
     for len in 0..bytes.len() {
-        assert!(Snapshot::parse(&bytes[..len]).is_err(), "{len} bytes");
+        assert!(Snapshot::read(&bytes[..len]).is_err(), "{len} bytes");
     }
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
-        let Ok(flipped) = Snapshot::parse(&flipped) else { continue };
+        let Ok(flipped) = Snapshot::read(flipped.as_slice()) else { continue };
         assert_ne!(flipped.digest(), snapshot.digest());
-        flipped.public_maps().flatten().for_each(|map| map.for_each(drop));
-        assert_eq!(flipped.decrypt(&secrets(V12_KEY, 1)).is_ok(), bit / 8 == 1, "bit {bit}");
+        let opened = flatten(&flipped, Some(&secrets(V12_KEY, 1)));
+        assert_eq!(opened.is_ok(), bit / 8 == 1, "bit {bit}");
+        let authentic = opened.map(drop).map_err(|error| error == EntryError::Authentication.into());
+        assert!(authentic != Err(false), "bit {bit}");
     }
     for (receipt, fine) in [(b"\xd2".as_slice(), true), (b"{}", false), (b"x", false)] {
         let file = [bytes.as_slice(), receipt].concat();
-        assert_eq!(Snapshot::parse(&file).expect("valid").receipt().is_ok(), fine);
+        assert_eq!(Snapshot::read(file.as_slice()).expect("valid").receipt().is_ok(), fine);
     }
 }
 
-fn json_receipt(snapshot: &Snapshot<'_>) -> Receipt {
+fn views<S: SnapshotSource>(snapshot: &Snapshot<S>) -> Vec<u64> {
+    snapshot.head().view_history.iter().map(|seqno| seqno.0).collect()
+}
+
+fn json_receipt<S: SnapshotSource>(snapshot: &Snapshot<S>) -> Receipt {
     let SnapshotReceipt::Json(receipt) = snapshot.receipt().expect("readable") else {
         unreachable!("the golden snapshots have JSON receipts")
     };
@@ -72,17 +90,20 @@ fn json_receipt(snapshot: &Snapshot<'_>) -> Receipt {
 fn v13_real_snapshot() {
     let golden = Golden::unpack("expired_service");
     let bytes = std::fs::read(golden.snapshot("snapshot_61_62.committed")).expect("there");
-    let snapshot = Snapshot::parse(&bytes).expect("valid");
+    let snapshot = Snapshot::read(bytes.as_slice()).expect("valid");
     assert_eq!(snapshot.seqno(), SeqNo(61));
-    assert_eq!(snapshot.leaf(), digest("88c84983388aafde15fdd7a46ea2589982ea41496c3a0eab7f8ec3cb1617c100"));
-    assert_eq!(snapshot.view_history().map(|seqno| seqno.0).collect::<Vec<_>>(), [1, 1, 29, 29]);
-    let public = flatten(snapshot.public_maps());
+    assert_eq!(
+        snapshot.head().leaf,
+        digest("88c84983388aafde15fdd7a46ea2589982ea41496c3a0eab7f8ec3cb1617c100")
+    );
+    assert_eq!(views(&snapshot), [1, 1, 29, 29]);
+    let public = flatten(&snapshot, None).expect("authentic");
     let config = public.iter().find(|map| map.0 == "public:ccf.gov.service.config").expect("there");
     assert_eq!((config.1, config.2.len()), (1, 1));
     assert_eq!(config.2[0].2.len(), 165 - 8);
 
     let secret = "f7ff83c98af00b268a9f6ec42cb350e751565a589378d6fb8e5c56caf0416d07";
-    let private = flatten(snapshot.decrypt(&secrets(secret, 1)).expect("authentic").maps());
+    let private = flatten(&snapshot, Some(&secrets(secret, 1))).expect("authentic");
     let records = private.iter().find(|map| map.0 == "records").expect("there");
     let keys: Vec<_> = records.2.iter().map(|entry| entry.0.as_slice()).collect();
     assert_eq!((records.1, keys), (24, vec![b"1".as_slice(), b"2", b"3"]));
@@ -114,8 +135,8 @@ fn real_snapshots_have_receipts_of_their_service() {
         let services = verify(&golden.ledger(), Level::Full, true).services;
         for name in names {
             let bytes = std::fs::read(golden.snapshot(name)).expect("there");
-            let snapshot = Snapshot::parse(&bytes).expect("valid");
-            assert!(flatten(snapshot.public_maps()).len() > 20);
+            let snapshot = Snapshot::read(bytes.as_slice()).expect("valid");
+            assert!(flatten(&snapshot, None).expect("authentic").len() > 20);
             let receipt = json_receipt(&snapshot);
             let at =
                 services.iter().rposition(|service| service.from <= snapshot.seqno()).expect("a service");
@@ -143,7 +164,7 @@ fn real_snapshots_have_receipts_of_their_service() {
 fn only_the_known_forms_of_receipts_are_read() {
     let golden = Golden::unpack("expired_service");
     let bytes = std::fs::read(golden.snapshot("snapshot_61_62.committed")).expect("there");
-    let receipt = json_receipt(&Snapshot::parse(&bytes).expect("valid"));
+    let receipt = json_receipt(&Snapshot::read(bytes.as_slice()).expect("valid"));
     let value = serde_json::to_value(&receipt).expect("serialises");
     let with = |key: &str, new: serde_json::Value| {
         let mut changed = value.clone();
@@ -156,4 +177,79 @@ fn only_the_known_forms_of_receipts_are_read() {
     assert!(!with("leaf_components", serde_json::Value::Null), "neither");
     assert!(!with("proof", serde_json::json!([{"left": "00".repeat(32), "right": "00".repeat(32)}])));
     assert!(with("service_endorsements", serde_json::json!([])));
+}
+
+/// What is read, for those who look at how.
+struct Watched<F> {
+    bytes: u64,
+    fill: F,
+    largest: Cell<usize>,
+}
+
+impl<F: Fn(&mut [u8], usize)> SnapshotSource for Watched<F> {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.bytes)
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        self.largest.set(self.largest.get().max(buffer.len()));
+        (self.fill)(buffer, usize::try_from(at).map_err(io::Error::other)?);
+        Ok(())
+    }
+}
+
+/// A state of several GiB is one frame, larger than any entry, and than memory.
+#[test]
+fn a_snapshot_larger_than_any_entry_is_read_in_pieces() {
+    let mut begin = hex(V12);
+    let public = u64::from_le_bytes(begin[36..44].try_into().expect("eight bytes"));
+    begin.truncate(44 + usize::try_from(public).expect("small"));
+    let private_bytes = ENTRY_BYTES_MAX + (100 << 20);
+    let size = (36 + public + private_bytes).to_le_bytes();
+    begin[2..8].copy_from_slice(&size[..6]);
+    let fill = |buffer: &mut [u8], at: usize| {
+        let known = begin.get(at..).unwrap_or_default();
+        let known = &known[..known.len().min(buffer.len())];
+        buffer[..known.len()].copy_from_slice(known);
+    };
+    let bytes = begin.len() as u64 + private_bytes;
+    let snapshot = Snapshot::read(Watched { bytes, fill, largest: Cell::new(0) }).expect("valid");
+    assert_eq!(flatten(&snapshot, None).expect("authentic").len(), 2);
+    let largest = snapshot.source().largest.get();
+    assert!(largest <= SNAPSHOT_BLOCK_BYTES, "{largest} bytes in one piece");
+}
+
+#[test]
+fn what_changes_between_two_readings_is_noticed() {
+    let bytes = RefCell::new(hex(V12));
+    let len = bytes.borrow().len();
+    let fill = |buffer: &mut [u8], at: usize| buffer.copy_from_slice(&bytes.borrow()[at..at + buffer.len()]);
+    let source = Watched { bytes: len as u64, fill, largest: Cell::new(0) };
+    let snapshot = Snapshot::read(source).expect("valid");
+    let secrets = secrets(V12_KEY, 1);
+    for at in 44..len {
+        bytes.borrow_mut()[at] ^= 0x10;
+        assert!(flatten(&snapshot, None).is_err(), "byte {at}");
+        assert!(flatten(&snapshot, Some(&secrets)).is_err(), "byte {at}");
+        bytes.borrow_mut()[at] ^= 0x10;
+    }
+    assert!(flatten(&snapshot, None).is_ok());
+    bytes.borrow_mut()[len - 1] ^= 1;
+    assert_eq!(flatten(&snapshot, None), Err(SnapshotError::Altered));
+    assert_eq!(flatten(&snapshot, Some(&secrets)), Err(EntryError::Authentication.into()));
+}
+
+/// A length that is not true asks for no memory.
+#[test]
+fn lengths_beyond_the_map_are_refused() {
+    let bytes = hex(V12);
+    for at in 44..bytes.len() - 7 {
+        for wrong in [u64::MAX, u64::MAX - 7, 1 << 40, 1 << 32] {
+            let mut altered = bytes.clone();
+            altered[at..at + 8].copy_from_slice(&u64::to_le_bytes(wrong));
+            if let Ok(read) = Snapshot::read(altered.as_slice()) {
+                let _ = flatten(&read, Some(&secrets(V12_KEY, 1)));
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ mod head;
 mod raw;
 
 pub(crate) use decoder::{Decoder, Limits};
-pub(crate) use encoder::{CONTINUE, encode};
+pub(crate) use encoder::{CONTENT_LENGTH, CONTINUE, encode};
 pub(crate) use error::RequestError;
 pub(crate) use raw::{parse_request, parse_response, request_bytes, response_bytes};
 

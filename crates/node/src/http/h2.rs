@@ -5,18 +5,18 @@ mod slowness;
 
 use self::slowness::Slowness;
 use super::{
-    h1::RequestError,
+    h1::{CONTENT_LENGTH, RequestError},
     handler::{HttpVersion, Outcome, RequestHandler},
     limits::{
         H2_CONNECTION_WINDOW_MIN, H2_HEADER_LIST_BYTES_MIN_BOUND, H2_LONG_BODIES_MAX, H2_RESET_STREAMS_MAX,
-        H2_SEND_BUFFER_BYTES_MAX, H2_SHORT_BODY_BYTES,
+        H2_SEND_BUFFER_BYTES_MAX, H2_SHORT_BODY_BYTES, LONG_BODY_PIECE_BYTES,
     },
     serve::{NewSession, count_refusal, session_cap_response},
     session::{Phase, SessionControl, Stop},
     tls::{Configurations, PeerCertificates},
 };
 use bytes::{Bytes, BytesMut};
-use ccf_endpoints::{Headers, HeadersBuilder, Method, Request, RequestHead, Response};
+use ccf_endpoints::{HeaderValue, Headers, HeadersBuilder, LongBody, Method, Request, RequestHead, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -154,27 +154,52 @@ type HttpResponse = http::Response<Answer>;
 
 /// The body of an answer, which tells when it has been handed over if the session ends with it.
 struct Answer {
-    body: Full<Bytes>,
+    body: AnswerBody,
     last: Option<Rc<Cell<bool>>>,
+}
+
+enum AnswerBody {
+    Whole(Full<Bytes>),
+    /// A long one, and how much of it has been handed over.
+    Long(LongBody, u64),
 }
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut self.body {
+            AnswerBody::Whole(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|Ok(frame)| Ok(frame)))
+            }
+            AnswerBody::Long(body, sent) => {
+                // Asked for when the client can take more.
+                let piece = body.piece(*sent, LONG_BODY_PIECE_BYTES);
+                *sent += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+                Poll::Ready(match piece {
+                    Ok(piece) if piece.is_empty() => None,
+                    piece => Some(piece.map(Frame::data)),
+                })
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        match &self.body {
+            AnswerBody::Whole(body) => body.is_end_stream(),
+            AnswerBody::Long(body, sent) => *sent >= body.bytes(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            AnswerBody::Whole(body) => body.size_hint(),
+            AnswerBody::Long(body, sent) => SizeHint::with_exact(body.bytes().saturating_sub(*sent)),
+        }
     }
 }
 
@@ -189,10 +214,11 @@ impl Drop for Answer {
 impl<H: RequestHandler> Session<H> {
     async fn serve(&self, request: http::Request<Incoming>) -> HttpResponse {
         let mut is_last = false;
+        let is_head = request.method() == http::Method::HEAD;
         let response = self.execute(request, &mut is_last).await;
         // Closing without an answer: HTTP/2 has no such thing for one stream, so it gets an empty one.
         let response = response.unwrap_or_else(|| Response::status(500));
-        to_http(&response, is_last.then(|| self.closing.clone()))
+        to_http(&response, is_head, is_last.then(|| self.closing.clone()))
     }
 
     /// Executes a request; `is_last` becomes true if the session ends with the answer.
@@ -340,19 +366,28 @@ impl<H: RequestHandler> Drop for Executing<'_, H> {
     }
 }
 
-fn to_http(response: &Response, last: Option<Rc<Cell<bool>>>) -> HttpResponse {
-    let no_body = matches!(response.status, 204 | 304);
-    let body = if no_body { Bytes::new() } else { response.body.clone() };
-    let mut builder =
-        http::Response::builder().status(response.status).header(http::header::CONTENT_LENGTH, body.len());
+fn to_http(response: &Response, is_head: bool, last: Option<Rc<Cell<bool>>>) -> HttpResponse {
+    let body = match &response.long_body {
+        _ if is_head || matches!(response.status, 204 | 304) => AnswerBody::Whole(Full::default()),
+        Some(long) => AnswerBody::Long(long.clone(), 0),
+        None => AnswerBody::Whole(Full::new(response.body.clone())),
+    };
+    let mut length = response.body_bytes();
+    let mut builder = http::Response::builder().status(response.status);
     for (name, value) in response.headers.iter() {
+        if let (CONTENT_LENGTH, HeaderValue::Number(number)) = (name, value) {
+            // Of an answer with a body nobody else knows the length.
+            length = if is_head { *number } else { length };
+            continue;
+        }
         let mut text = Vec::new();
         value.write_to(&mut text);
         builder = builder.header(name, text);
     }
+    builder = builder.header(http::header::CONTENT_LENGTH, length);
     // Names are tokens and values hold no line ends; what else HTTP/2 might object to is our own doing.
-    builder.body(Answer { body: Full::new(body), last: last.clone() }).unwrap_or_else(|_| {
-        let mut failed = http::Response::new(Answer { body: Full::default(), last });
+    builder.body(Answer { body, last: last.clone() }).unwrap_or_else(|_| {
+        let mut failed = http::Response::new(Answer { body: AnswerBody::Whole(Full::default()), last });
         *failed.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
         failed
     })

@@ -19,6 +19,9 @@ pub(crate) const BURST_REQUESTS_MAX: usize = 256;
 /// Bytes of answers gathered before they are sent.
 pub(crate) const BURST_ANSWER_BYTES_MAX: usize = 256 << 10;
 
+/// Pieces in which long bodies are sent; all that a session holds of one.
+pub(crate) const LONG_BODY_PIECE_BYTES: usize = 256 << 10;
+
 /// One read from a socket. Several TLS records of the largest size fit.
 pub(crate) const READ_BYTES: usize = 64 << 10;
 

@@ -7,14 +7,14 @@ use super::{
     connection::{Connection, ConnectionError, Fill},
     h1::{self, Decoder, RequestError},
     handler::{ConnectionInfo, HttpVersion, Outcome, RequestHandler},
-    limits::{BURST_ANSWER_BYTES_MAX, BURST_REQUESTS_MAX, IDLE_BUFFER_BYTES_MAX},
+    limits::{BURST_ANSWER_BYTES_MAX, BURST_REQUESTS_MAX, IDLE_BUFFER_BYTES_MAX, LONG_BODY_PIECE_BYTES},
     metrics::{self, InterfaceCounters},
     session::{Phase, SessionControl, Stop},
     tls::PeerCertificates,
     worker::WorkerContext,
 };
 use crate::http::server::InterfaceState;
-use ccf_endpoints::{ErrorCode, ErrorResponse, Method, Response};
+use ccf_endpoints::{ErrorCode, ErrorResponse, LongBody, Method, Response};
 use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use tokio::net::TcpStream;
 
@@ -185,17 +185,19 @@ impl<H: RequestHandler> Session<H> {
                 outcome = pending.await;
                 self.new.control.enter(Phase::Waiting);
             }
-            let close = match outcome {
-                Outcome::Respond(response) => {
-                    h1::encode(&mut self.answers, &response, is_head);
-                    decoded.close
-                }
-                Outcome::RespondAndClose(response) => {
-                    h1::encode(&mut self.answers, &response, is_head);
-                    true
-                }
-                Outcome::Close | Outcome::Pending(_) => true,
+            let (answer, close) = match outcome {
+                Outcome::Respond(response) => (Some(response), decoded.close),
+                Outcome::RespondAndClose(response) => (Some(response), true),
+                Outcome::Close | Outcome::Pending(_) => (None, true),
             };
+            if let Some(response) = &answer {
+                h1::encode(&mut self.answers, response, is_head);
+            }
+            let sent = answer.filter(|answer| !is_head && answer.body_bytes() > 0);
+            if let Some(body) = sent.and_then(|answer| answer.long_body) {
+                self.new.handler.batch_done();
+                self.send_long(&body).await?;
+            }
             if close {
                 self.new.handler.batch_done();
                 return Ok(Next::Close);
@@ -206,6 +208,26 @@ impl<H: RequestHandler> Session<H> {
         }
         self.new.handler.batch_done();
         Ok(Next::Yield)
+    }
+
+    /// Sends a body piece by piece, others having their turns between two of them. If it breaks off, so does the session:
+    /// the client, who knows the length, sees it.
+    async fn send_long(&mut self, body: &LongBody) -> Result<(), ConnectionError> {
+        self.send_answers().await?;
+        let mut sent = 0;
+        loop {
+            let piece = body.piece(sent, LONG_BODY_PIECE_BYTES)?;
+            if piece.is_empty() {
+                return Ok(());
+            }
+            self.new.control.enter(Phase::Waiting);
+            self.connection.send(&piece).await?;
+            sent += piece.len() as u64;
+            tokio::task::yield_now().await;
+            if self.new.control.stop() == Some(Stop::TimedOut) {
+                return Err(ConnectionError::TimedOut);
+            }
+        }
     }
 
     async fn send_answers(&mut self) -> Result<(), ConnectionError> {

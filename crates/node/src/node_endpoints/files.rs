@@ -2,10 +2,11 @@
 //! looked at.
 
 mod content;
+mod digests;
 mod prefix;
 mod range;
 
-use self::content::Content;
+use self::{content::Content, digests::Digests};
 use super::{Shared, local, redirect};
 use ccf_endpoints::{
     EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, ForwardingRequired, Method,
@@ -35,12 +36,17 @@ pub(crate) struct FileDirectories {
 struct Files {
     shared: Shared,
     directories: FileDirectories,
+    digests: Digests,
 }
 
 type Handler = fn(&Files, &mut EndpointContext<'_>) -> Result<(), ErrorResponse>;
 
 pub(super) fn endpoints(shared: &Shared, directories: &FileDirectories) -> Vec<EndpointDefinition> {
-    let files = Arc::new(Files { shared: shared.clone(), directories: directories.clone() });
+    let files = Arc::new(Files {
+        shared: shared.clone(),
+        directories: directories.clone(),
+        digests: Digests::default(),
+    });
     let of = |path: &str, feature, handler: Handler, summary: &str| {
         [Method::Get, Method::Head].map(|method| {
             let files = Arc::clone(&files);
@@ -114,7 +120,7 @@ fn get_snapshot(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), Erro
     let unknown = format!("This node does not have a snapshot named {name}");
     let known = SnapshotName::parse(&name).is_some_and(|parsed| parsed.committed);
     let content = open(known.then(|| files.directories.snapshots.join(&name)), &name)?;
-    content::respond(ctx, content, &name, "x-ms-ccf-snapshot-name", &unknown)
+    content::respond(ctx, content, &name, "x-ms-ccf-snapshot-name", &unknown, &files.digests)
 }
 
 fn find_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
@@ -178,7 +184,7 @@ fn get_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
     let unknown = format!("This node does not have a ledger chunk named {name}");
     let known = ChunkName::parse(&name).is_some_and(|parsed| parsed.committed && !parsed.recovery);
     let content = open(known.then(|| files.directories.ledger.join(&name)), &name)?;
-    content::respond(ctx, content, &name, CHUNK_NAME, &unknown)
+    content::respond(ctx, content, &name, CHUNK_NAME, &unknown, &files.digests)
 }
 
 fn open(path: Option<PathBuf>, name: &str) -> Result<Option<Content>, ErrorResponse> {

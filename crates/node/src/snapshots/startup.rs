@@ -4,7 +4,6 @@ use super::view_starts;
 use ccf_crypto::key::PublicKey;
 use ccf_kv::{Action, State, StateError, Store};
 use ccf_ledger::{
-    entry::EntryError,
     files::{FileError, SnapshotPath, ignore_snapshot, list_snapshots},
     merkle::{BlobError, MerkleTree, TreeBlob},
     secrets::LedgerSecrets,
@@ -14,15 +13,15 @@ use ccf_ledger::{
 };
 use ccf_types::{MapName, SeqNo, TxId};
 use std::{
-    fs,
+    fs::File,
     path::{Path, PathBuf},
 };
 
-/// A snapshot that was verified, in memory.
+/// A snapshot that was verified. Its content stays in the file, which is open from then on.
 #[derive(Debug)]
 pub struct StartupSnapshot {
     path: SnapshotPath,
-    bytes: Vec<u8>,
+    snapshot: Snapshot<File>,
 }
 
 /// What a node is after a snapshot was installed.
@@ -54,9 +53,6 @@ pub enum StartupError {
     /// Its maps make no state.
     #[error(transparent)]
     State(#[from] StateError),
-    /// It does not decrypt with the ledger secrets of the service.
-    #[error(transparent)]
-    Decrypt(#[from] EntryError),
     /// There is no Merkle tree in it, or it is not the one before the snapshot's transaction.
     #[error("the snapshot has no Merkle tree of its transaction{}", .0.map(|e| format!(": {e}")).unwrap_or_default())]
     Tree(Option<BlobError>),
@@ -156,17 +152,14 @@ impl StartupSnapshot {
     /// # Errors
     /// [`StartupError`].
     pub fn load(path: SnapshotPath, trust: SnapshotTrust<'_>) -> Result<Self, StartupError> {
-        let bytes =
-            fs::read(&path.path).map_err(|source| FileError::Io { path: path.path.clone(), source })?;
-        let snapshot = Snapshot::parse(&bytes)?;
+        let file = File::open(&path.path);
+        let file = file.map_err(|source| FileError::Io { path: path.path.clone(), source })?;
+        let snapshot = Snapshot::read(file)?;
         if snapshot.seqno() != path.name.seqno {
             return Err(StartupError::OtherSeqNo(snapshot.seqno()));
         }
         verify_snapshot(&snapshot, trust)?;
-        for map in snapshot.public_maps() {
-            map?.try_for_each(|entry| entry.map(drop))?;
-        }
-        Ok(Self { path, bytes })
+        Ok(Self { path, snapshot })
     }
 
     /// The transaction it is the state after.
@@ -193,20 +186,17 @@ impl StartupSnapshot {
     /// # Errors
     /// [`StartupError`]; the store is then as it was.
     pub fn install(&self, store: &Store, secrets: Option<&LedgerSecrets>) -> Result<Installed, StartupError> {
-        let snapshot = Snapshot::parse(&self.bytes)?;
-        let private = secrets.map(|secrets| snapshot.decrypt(secrets)).transpose()?;
-        let state = State::from_snapshot(&snapshot, private.as_ref())?;
-        drop(private);
+        let snapshot = &self.snapshot;
+        let state = State::from_snapshot(snapshot, secrets)?;
         let mut tree = tree_of(&state, snapshot.seqno())?;
-        tree.append(snapshot.leaf());
+        tree.append(snapshot.head().leaf);
         let last = last_signature(&state)?;
         if last.seqno > snapshot.seqno() {
             return Err(StartupError::Signature(format!("it is said to be {last}")));
         }
-        let history: Vec<SeqNo> = snapshot.view_history().collect();
         let last = TxId { view: last.view, seqno: snapshot.seqno() };
         let actions = store.install(state.in_view(last.view));
-        Ok(Installed { last, tree, view_history: view_starts(&history), actions })
+        Ok(Installed { last, tree, view_history: view_starts(&snapshot.head().view_history), actions })
     }
 }
 

@@ -5,5 +5,6 @@ mod http1;
 mod http2;
 mod http2_attacks;
 mod lifecycle;
+mod long_bodies;
 mod support;
 mod tls;

@@ -1,6 +1,7 @@
 //! A server with an echoing handler, and blocking clients for it.
 
-use ccf_endpoints::{Request, Response};
+use bytes::Bytes;
+use ccf_endpoints::{BodySource, LongBody, Request, Response};
 use ccf_node::http::{
     Authority, ConnectionInfo, HttpVersion, Interface, InterfaceSettings, Outcome, RequestHandler, Room,
     Server, ServerSettings, TlsIdentity,
@@ -17,7 +18,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -32,6 +33,39 @@ pub(crate) struct Echo {
     pub waiting: Mutex<Vec<tokio::sync::oneshot::Sender<()>>>,
     /// While it is set, requests wait for room like those at `/wait`.
     pub is_full: AtomicBool,
+    /// The answer at `/long`.
+    pub long: Long,
+}
+
+/// A body that is made as it is read.
+#[derive(Clone, Default)]
+pub(crate) struct Long {
+    /// Where the last piece that was read ends.
+    pub read: Arc<AtomicU64>,
+    /// The longest piece.
+    pub longest: Arc<AtomicUsize>,
+    /// Nothing can be read from here on, if it is set.
+    pub broken_at: Arc<AtomicU64>,
+}
+
+/// Bytes of it.
+pub(crate) const LONG_BYTES: u64 = 200 << 20;
+
+impl BodySource for Long {
+    fn bytes(&self) -> u64 {
+        LONG_BYTES
+    }
+
+    fn read(&self, at: u64, len: usize) -> io::Result<Bytes> {
+        let end = at + len as u64;
+        let broken_at = self.broken_at.load(SeqCst);
+        if broken_at > 0 && end > broken_at {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.read.store(end, SeqCst);
+        self.longest.fetch_max(len, SeqCst);
+        Ok((at..end).map(|at| at.to_le_bytes()[2]).collect::<Vec<u8>>().into())
+    }
 }
 
 impl RequestHandler for Echo {
@@ -60,6 +94,11 @@ impl RequestHandler for Echo {
                     let _ = wait.await;
                     Outcome::Respond(Response::with_body(200, "text/plain", text))
                 }));
+            }
+            b"/long" => {
+                let mut response = Response::status(200);
+                response.set_long_body("application/octet-stream", LongBody::new(self.long.clone()));
+                return Outcome::Respond(response);
             }
             b"/certificate" => text = session.clone().unwrap_or_default(),
             b"/headers" => {

@@ -5,14 +5,17 @@ use ccf_endpoints::{Response, status_reason};
 /// The interim answer to `expect: 100-continue`.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-const CONTENT_LENGTH: &str = "content-length";
+/// The header that transports write.
+pub(crate) const CONTENT_LENGTH: &str = "content-length";
 
-/// Appends a response: status line, headers sorted by name with `content-length` among them, body.
+/// Appends a response: status line, headers sorted by name with `content-length` among them, body. A long body is left to
+/// the caller.
 ///
 /// Answers to HEAD and those with status 204 or 304 go without a body and say `content-length: 0` (node
 /// specification, section 14.4), unless an answer to HEAD has a length of its own, as those about files do (section 13.6).
 pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, is_head: bool) {
     let body: &[u8] = if is_head || matches!(response.status, 204 | 304) { &[] } else { &response.body };
+    let body_bytes = if is_head { 0 } else { response.body_bytes() };
     match response.status {
         200 => out.extend_from_slice(b"HTTP/1.1 200 OK\r\n"),
         status => {
@@ -34,7 +37,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, is_head: bool) {
         }
         if !length_written && name > CONTENT_LENGTH {
             length_written = true;
-            write_content_length(out, body.len());
+            write_content_length(out, body_bytes);
         }
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
@@ -42,13 +45,13 @@ pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, is_head: bool) {
         out.extend_from_slice(b"\r\n");
     }
     if !length_written {
-        write_content_length(out, body.len());
+        write_content_length(out, body_bytes);
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(body);
 }
 
-fn write_content_length(out: &mut Vec<u8>, length: usize) {
+fn write_content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"content-length: ");
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     out.extend_from_slice(b"\r\n");

@@ -3,7 +3,7 @@
 use super::{Decoder, Limits, encode};
 use crate::http::settings::{InterfaceSettings, SizeLimit};
 use bytes::{Bytes, BytesMut};
-use ccf_endpoints::{Method, Request, Response};
+use ccf_endpoints::{ErrorResponse, Method, Request, Response};
 use std::sync::{Arc, LazyLock};
 
 /// Body of a forwarded request (node specification, section 14.3).
@@ -68,6 +68,12 @@ pub(crate) fn parse_request(bytes: &[u8]) -> Result<Request, NotHttp> {
 /// A response as bytes.
 pub(crate) fn response_bytes(response: &Response, method: Method) -> Bytes {
     let mut out = Vec::with_capacity(256 + response.body.len());
+    if response.long_body.is_some() {
+        // Such endpoints are never forwarded: the other node should know.
+        let refusal = ErrorResponse::internal("The answer is too long to be forwarded").into_response();
+        encode(&mut out, &refusal, method == Method::Head);
+        return out.into();
+    }
     encode(&mut out, response, method == Method::Head);
     out.into()
 }

@@ -27,7 +27,14 @@ pub(super) fn get_prefix(files: &Files, ctx: &mut EndpointContext<'_>) -> Result
     };
     let unknown = format!("This node cannot provide committed ledger prefix {name}");
     let bytes = if prefix.end <= files.committed() { make(files, prefix)? } else { None };
-    content::respond(ctx, bytes.map(Content::Bytes), &name, CHUNK_NAME, &unknown)
+    content::respond(
+        ctx,
+        bytes.map(|bytes| Content::Bytes(bytes.into())),
+        &name,
+        CHUNK_NAME,
+        &unknown,
+        &files.digests,
+    )
 }
 
 fn make(files: &Files, prefix: PrefixName) -> Result<Option<Vec<u8>>, ErrorResponse> {
