@@ -12,6 +12,7 @@ mod full_disk;
 mod killed_primary;
 mod load;
 mod messages;
+mod no_permission;
 mod past;
 mod published_api;
 mod recoveries;

@@ -32,6 +32,70 @@ fn the_past_of_a_native_application() {
     assert!(strategies[0]["indexed_watermark"].is_string(), "{strategies}");
 }
 
+/// Transactions that one bucket of the native application's index spans.
+const BUCKET: u64 = 10_000;
+
+/// What is older than a bucket goes to encrypted files, is read back, and is made anew when somebody damages it.
+#[test]
+fn what_is_old_in_an_index_goes_to_files_and_may_be_damaged() {
+    let program = shell::sibling("logging");
+    let sandbox = RunningSandbox::start(&["--package", &program.to_string_lossy()]);
+    let mut user = sandbox.client("user0", Protocol::Http1);
+    let mut record = |text: String| {
+        let record = json!({ "id": 3, "msg": text });
+        let answer = send(&mut user, "/app/log/public", &record, ("x-ccf-wait-for-commit", "20000"));
+        answer.tx_id().unwrap().split_once('.').unwrap().1.parse::<u64>().unwrap()
+    };
+    let mut expected: Vec<String> = (0..5).map(|number| format!("early {number}")).collect();
+    expected.iter().for_each(|text| drop(record(text.clone())));
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let mut client = sandbox.client("user0", Protocol::Http1);
+            scope.spawn(move || {
+                for _ in 0..BUCKET / 4 {
+                    let filler = json!({ "id": 100 + writer, "msg": "" }).to_string();
+                    client.post("/app/log/private", "application/json", filler).unwrap();
+                }
+            });
+        }
+    });
+    let late = record("late".to_owned());
+    assert!(late > BUCKET, "{late}");
+    expected.push("late".to_owned());
+
+    // The index is made when it is first asked for; this question needs no file.
+    let path = format!("/app/log/public/historical/range?id=3&from_seqno={late}&to_seqno={late}");
+    assert_eq!(once_there(&mut user, &path, &[]).json()["entries"][0]["msg"], "late");
+    let files = || -> Vec<PathBuf> {
+        let folder = std::fs::read_dir(sandbox.node_folder().join(".index")).unwrap();
+        folder.flatten().map(|entry| entry.path()).collect()
+    };
+    assert!(!files().is_empty(), "nothing went to a file");
+    let all = |user: &mut HttpClient| {
+        let mut found = Vec::new();
+        let mut next = Some(format!("/app/log/public/historical/range?id=3&to_seqno={late}"));
+        while let Some(path) = next {
+            let page = once_there(user, &path, &[]).json();
+            let entries = page["entries"].as_array().unwrap();
+            found.extend(entries.iter().map(|entry| entry["msg"].as_str().unwrap().to_owned()));
+            next = page["@nextLink"].as_str().map(str::to_owned);
+        }
+        found
+    };
+    for file in files() {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+    }
+    assert_eq!(all(&mut user), expected);
+    let log = std::fs::read_to_string(sandbox.node_folder().join("out")).unwrap();
+    assert!(log.contains("is lost and will be made anew"), "{log}");
+    assert_eq!(all(&mut user), expected);
+    let stopped = sandbox.stop();
+    assert!(stopped.status.success(), "{}", stopped.complaints);
+}
+
 fn the_past(sandbox: &RunningSandbox) {
     let mut user = sandbox.client("user0", Protocol::Http1);
     let folder = sandbox.folder.path();

@@ -9,6 +9,7 @@
 mod backpressure;
 mod clients;
 mod faults;
+mod forks;
 mod forwarding;
 mod garbage;
 mod history;

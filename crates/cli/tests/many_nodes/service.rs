@@ -154,7 +154,8 @@ impl Service {
         }
     }
 
-    fn folder(&self, index: usize) -> PathBuf {
+    /// Where a node keeps its files, or will.
+    pub(crate) fn folder(&self, index: usize) -> PathBuf {
         let folder = self.root.path().join(format!("node{index}"));
         fs::create_dir_all(&folder).unwrap();
         folder

@@ -83,9 +83,26 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), FileError> {
 
 /// Sets a file aside, so that it is never read again, by appending `.ignored` to its name.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, FileError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".ignored");
-    let target = PathBuf::from(name);
+    let target = ignored_name(path);
     fs::rename(path, &target).map_err(FileError::io(path))?;
     Ok(target)
+}
+
+/// Keeps a copy of a file that will be changed, under a name that is never read.
+pub(super) fn keep_copy(path: &Path) -> Result<PathBuf, FileError> {
+    let target = ignored_name(path);
+    fs::copy(path, &target).map_err(FileError::io(&target))?;
+    Ok(target)
+}
+
+/// A name that no file has: what was set aside before stays, too.
+fn ignored_name(path: &Path) -> PathBuf {
+    let with = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let numbered = (2u64..).map(|number| with(&format!(".{number}.ignored")));
+    let mut names = std::iter::once(with(".ignored")).chain(numbered);
+    names.find(|name| !name.exists()).unwrap_or_else(|| with(".ignored"))
 }

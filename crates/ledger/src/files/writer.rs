@@ -32,6 +32,8 @@ pub struct LedgerWriter {
     committed: SeqNo,
     recovery_start: Option<SeqNo>,
     replay: Option<Replay>,
+    /// What was set aside since the directories were opened.
+    notices: Vec<Notice>,
     reader: LedgerReader,
     poisoned: bool,
 }
@@ -41,6 +43,8 @@ pub struct LedgerWriter {
 struct Replay {
     /// The last entry on disk before the replay.
     until: SeqNo,
+    /// Whether what differs is another history, which is not ours to delete. Else it is the same with other flags.
+    keeps: bool,
 }
 
 /// What opening the directories had to do, for the log.
@@ -154,6 +158,7 @@ impl LedgerWriter {
             committed,
             recovery_start: None,
             replay: None,
+            notices: Vec::new(),
             reader,
             poisoned: false,
         })
@@ -262,21 +267,41 @@ impl LedgerWriter {
     }
 
     /// A backup starts at `seqno` (0, or that of its snapshot): what lies after it on disk is uncommitted again,
-    /// and is compared with the entries as they arrive (section 13.5). Files begun after `recovery_start` are
-    /// marked as those of a recovery.
+    /// and is compared with the entries as they arrive (section 13.5). What turns out to be another history is set aside:
+    /// [`take_notices`](Self::take_notices) tells. Files begun after `recovery_start` are marked as those of a recovery.
     ///
     /// # Errors
     /// [`FileError`]; the writer is then unusable.
     pub fn init(&mut self, seqno: SeqNo, recovery_start: Option<SeqNo>) -> Result<(), FileError> {
+        self.begin_replay(seqno, recovery_start, true)
+    }
+
+    /// What was set aside since the last call, for the log.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        mem::take(&mut self.notices)
+    }
+
+    fn begin_replay(
+        &mut self,
+        seqno: SeqNo,
+        recovery_start: Option<SeqNo>,
+        keeps: bool,
+    ) -> Result<(), FileError> {
         self.guarded(|writer| {
             writer.flush_buffer()?;
             let mut on_disk = writer.last;
             for file in mem::take(&mut writer.files) {
-                writer.settle(file, seqno)?;
+                writer.settle(file, seqno, keeps)?;
             }
             for chunk in list_chunks(&writer.directory)? {
                 on_disk = chunk.name.end.unwrap_or_default().max(on_disk);
-                if chunk.name.committed && chunk.name.start > seqno {
+                if chunk.name.committed
+                    && chunk.name.start <= seqno
+                    && chunk.name.end.is_some_and(|end| end > seqno)
+                {
+                    // Snapshots are taken where chunks end: entries of this file would stand beside those to come.
+                    aside(&mut writer.notices, &chunk.path, OTHER_HISTORY)?;
+                } else if chunk.name.committed && chunk.name.start > seqno {
                     let reopened = ChunkName::open(chunk.name.start, chunk.name.recovery);
                     directory::rename(&chunk.path, &writer.directory.join(reopened.to_string()))?;
                 }
@@ -284,7 +309,7 @@ impl LedgerWriter {
             (writer.last, writer.committed) = (seqno, seqno);
             writer.show_all()?;
             writer.recovery_start = recovery_start.filter(|start| *start > SeqNo::NONE);
-            writer.replay = (on_disk > seqno).then_some(Replay { until: on_disk });
+            writer.replay = (on_disk > seqno).then_some(Replay { until: on_disk, keeps });
             Ok(())
         })
     }
@@ -296,7 +321,7 @@ impl LedgerWriter {
     /// [`FileError`]; the writer is then unusable.
     pub fn rewrite<B: AsRef<[u8]>>(&mut self, after: SeqNo, entries: &[(B, bool)]) -> Result<(), FileError> {
         let committed = self.committed;
-        self.init(after, self.recovery_start)?;
+        self.begin_replay(after, self.recovery_start, false)?;
         let mut ended = true;
         for (entry, committable) in entries {
             let flags = checked_flags(self.last.next(), entry.as_ref())?;
@@ -316,7 +341,7 @@ impl LedgerWriter {
         match self.files.last_mut().filter(|file| file.is_complete() && file.last() == last) {
             Some(file) => {
                 file.truncate(file.entries())?;
-                self.delete_later_files(last)
+                self.drop_later_files(last, false)
             }
             None => Ok(()),
         }
@@ -443,11 +468,14 @@ impl LedgerWriter {
 
     /// Closes a file at the beginning of a replay from `seqno`. One that ends at or before `seqno`, or goes beyond it,
     /// ends with it: snapshots are taken where chunks end.
-    fn settle(&mut self, mut file: OpenChunk, seqno: SeqNo) -> Result<(), FileError> {
+    fn settle(&mut self, mut file: OpenChunk, seqno: SeqNo, keeps: bool) -> Result<(), FileError> {
         if file.name.start > seqno || file.is_complete() && file.last() <= seqno {
             return Ok(());
         }
         if file.last() > seqno {
+            if keeps {
+                self.keep_copy(&file)?;
+            }
             file.truncate(count(file.name.start, seqno))?;
         }
         file.complete()
@@ -456,46 +484,69 @@ impl LedgerWriter {
     /// Whether `entry` is on disk already at its place. If not, the replay ends, and what is there from `seqno` on
     /// goes.
     fn replayed(&mut self, seqno: SeqNo, entry: &[u8]) -> Result<bool, FileError> {
-        let Some(Replay { until }) = self.replay else { return Ok(false) };
+        let Some(Replay { until, keeps }) = self.replay else { return Ok(false) };
         let in_last = self.files.last().is_some_and(|file| file.name.start <= seqno && seqno <= file.last());
         if !in_last && self.incomplete().is_none() {
             let wanted = |chunk: &ChunkPath| chunk.name.start == seqno && !chunk.name.committed;
             if let Some(chunk) = list_chunks(&self.directory)?.into_iter().find(wanted) {
-                self.files.push(OpenChunk::open(&chunk, &mut Vec::new())?);
+                self.files.push(OpenChunk::open(&chunk, &mut self.notices)?);
             }
         }
         let Some(file) = self.files.last_mut() else { return Ok(false) };
         let at = count(file.name.start, seqno) - 1;
         let same = at < file.entries() && file.holds(at, entry)?;
-        if !same {
-            if at < file.entries() {
-                file.truncate(at)?;
-            }
-            if self.files.last().is_some_and(|file| file.entries() == 0) {
-                self.files.pop().expect("it was there").delete()?;
-            }
-            self.delete_later_files(seqno)?;
-            self.replay = None;
-            self.show_all()?;
-        } else {
+        if same {
             self.reader.index().flushed(file, seqno);
             if seqno >= until {
                 self.replay = None;
             }
+            return Ok(true);
         }
-        Ok(same)
+        if at == 0 {
+            let file = self.files.pop().expect("it was there");
+            if keeps && file.entries() > 0 {
+                aside(&mut self.notices, &file.path, OTHER_HISTORY)?;
+            } else {
+                file.delete()?;
+            }
+        } else if at < file.entries() {
+            if keeps {
+                let path = directory::keep_copy(&file.path)?;
+                self.notices.push(Notice::SetAside { path, reason: OTHER_HISTORY });
+            }
+            file.truncate(at)?;
+        }
+        self.drop_later_files(seqno, keeps)?;
+        self.replay = None;
+        self.show_all()?;
+        Ok(false)
     }
 
-    /// Deletes chunk files that begin after `seqno`, whatever their names say: they continue another history.
-    fn delete_later_files(&mut self, seqno: SeqNo) -> Result<(), FileError> {
+    fn keep_copy(&mut self, file: &OpenChunk) -> Result<(), FileError> {
+        let path = directory::keep_copy(&file.path)?;
+        self.notices.push(Notice::SetAside { path, reason: OTHER_HISTORY });
+        Ok(())
+    }
+
+    /// Drops chunk files that begin after `seqno`, whatever their names say: they continue another history. They are set
+    /// aside unless they are the same one with other flags.
+    fn drop_later_files(&mut self, seqno: SeqNo, keeps: bool) -> Result<(), FileError> {
         for chunk in list_chunks(&self.directory)? {
-            if chunk.name.start > seqno {
+            if chunk.name.start <= seqno {
+                continue;
+            }
+            if keeps {
+                aside(&mut self.notices, &chunk.path, OTHER_HISTORY)?;
+            } else {
                 fs::remove_file(&chunk.path).map_err(FileError::io(&chunk.path))?;
             }
         }
         directory::sync_directory(&self.directory)
     }
 }
+
+/// Why files are set aside when a node begins: the service has other entries there.
+const OTHER_HISTORY: &str = "it has entries that the service does not have, or has others in their place";
 
 /// How many entries of a file that begins with `start` lie up to `last`.
 fn count(start: SeqNo, last: SeqNo) -> usize {

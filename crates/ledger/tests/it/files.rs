@@ -352,6 +352,7 @@ fn replay_that_diverges_continues_with_the_new_entries() {
         append_all(&mut writer, &items);
         writer.commit(SeqNo(9)).expect("commits");
         drop(writer);
+        let before = read_all(directory.path());
         let mut other = items.clone();
         for n in at..=11 {
             let flags = if n % 3 == 0 { Flags::CHUNK_AFTER } else { Flags::NONE };
@@ -375,7 +376,71 @@ fn replay_that_diverges_continues_with_the_new_entries() {
         append_all(&mut expected, &other);
         expected.flush().expect("flushes");
         expected.commit(SeqNo(9)).expect("commits");
-        assert_eq!(image(directory.path()), image(fresh.path()), "at {at}");
+        // The other history may be somebody's only copy: nothing of it is deleted.
+        let (mut now, mut aside) = (image(directory.path()), BTreeMap::new());
+        now.retain(|name, bytes| match name.strip_suffix(".ignored") {
+            Some(name) => aside.insert(name.to_owned(), bytes.clone()).is_some(),
+            None => true,
+        });
+        assert_eq!(now, image(fresh.path()), "at {at}");
+        let kept = tempfile::tempdir().expect("temporary");
+        for (name, bytes) in aside {
+            fs::write(kept.path().join(name), bytes).expect("written");
+        }
+        let kept = read_all(kept.path());
+        let different = (before.len() + 1).saturating_sub(at as usize);
+        assert!(before.ends_with(&kept) && kept.len() >= different, "at {at}: {}", kept.len());
+        let told = writer.take_notices();
+        assert!(told.iter().all(|it| matches!(it, Notice::SetAside { .. })), "{told:?}");
+        assert_eq!(told.is_empty(), different == 0, "at {at}");
+        assert!(writer.take_notices().is_empty());
+    }
+}
+
+/// Files of a fork that go over the snapshot a node begins with would stand beside what is written next.
+#[test]
+fn a_committed_file_over_the_beginning_is_set_aside() {
+    let secret = secret(KEY, 1);
+    let items = chunks_of_three(&secret);
+    let fork: Vec<Item> = (1..=10)
+        .map(|n| entry(&secret, n, if n % 5 == 0 { Flags::CHUNK_AFTER } else { Flags::NONE }, 50 + n as u8))
+        .collect();
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &fork);
+    writer.commit(SeqNo(10)).expect("commits");
+    let before = image(directory.path());
+    assert_eq!(names(directory.path()), ["ledger_1-5.committed", "ledger_6-10.committed"]);
+    drop(writer);
+    let mut writer = open(directory.path());
+    writer.init(SeqNo(9), None).expect("begins");
+    let told = writer.take_notices();
+    assert!(
+        matches!(told.as_slice(), [Notice::SetAside { path, .. }] if path.ends_with("ledger_6-10.committed.ignored"))
+    );
+    append_all(&mut writer, &items[9..]);
+    writer.flush().expect("flushes");
+    let range = read(&mut writer, SeqNo(10), SeqNo(11), 1 << 20).expect("reads").expect("there");
+    assert_eq!(
+        range.entries().map(|(_, bytes)| bytes.to_vec()).collect::<Vec<_>>(),
+        [&items[9].0[..], &items[10].0[..]]
+    );
+    let kept = fs::read(directory.path().join("ledger_6-10.committed.ignored")).expect("kept");
+    assert_eq!(Some(&kept), before.get("ledger_6-10.committed"));
+}
+
+/// What was set aside before is not overwritten by what is set aside now.
+#[test]
+fn files_are_set_aside_under_names_of_their_own() {
+    let directory = tempfile::tempdir().expect("temporary");
+    for content in ["one", "two", "three"] {
+        fs::write(directory.path().join("ledger_5.recovery"), content).expect("written");
+        drop(open(directory.path()));
+    }
+    let contents: Vec<Vec<u8>> = image(directory.path()).into_values().collect();
+    assert_eq!(contents.len(), 3);
+    for content in ["one", "two", "three"] {
+        assert!(contents.contains(&content.as_bytes().to_vec()), "{content}");
     }
 }
 
@@ -518,7 +583,11 @@ fn recovery_stops_at_a_corrupt_committed_file() {
     // A committed file whose entries are another's.
     fs::copy(directory.path().join("ledger_2-2.committed"), directory.path().join("ledger_3-3.committed"))
         .expect("copied");
-    let result = LedgerReader::new(directory.path(), &[]).read_range(SeqNo(1), SeqNo(3), usize::MAX);
+    let reader = LedgerReader::new(directory.path(), &[]);
+    let before =
+        reader.read_range(SeqNo(1), SeqNo(3), usize::MAX).expect("the files before it").expect("there");
+    assert_eq!(before.to(), SeqNo(2));
+    let result = reader.read_range(SeqNo(3), SeqNo(3), usize::MAX);
     assert!(matches!(result, Err(FileError::Misplaced { seqno: SeqNo(3), .. })), "{result:?}");
 }
 

@@ -165,6 +165,9 @@ fn perform(writer: &mut LedgerWriter, command: Command, events: &dyn DiskEvents)
                 writer.append(bytes, *committable)?;
             }
             writer.flush()?;
+            for notice in writer.take_notices() {
+                tracing::warn!("Ledger directory: {notice}");
+            }
             let committable = entries.iter().any(|(_, committable)| *committable);
             events.written(last, committable);
         }

@@ -114,6 +114,9 @@ fn begin(
         }
     };
     assembly.writer.init(start.seqno, recovery_start)?;
+    for notice in assembly.writer.take_notices() {
+        tracing::warn!("Ledger directory: {notice}");
+    }
     let known = KnownService {
         key: Arc::new(joined.service_key),
         certificate: joined.service_certificate,
