@@ -173,9 +173,7 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         match &mut self.body {
-            AnswerBody::Whole(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|Ok(frame)| Ok(frame)))
-            }
+            AnswerBody::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             AnswerBody::Long(body, sent) => {
                 // Asked for when the client can take more.
                 let piece = body.piece(*sent, LONG_BODY_PIECE_BYTES);
