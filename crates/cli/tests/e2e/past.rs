@@ -47,14 +47,17 @@ fn what_is_old_in_an_index_goes_to_files_and_may_be_damaged() {
         answer.tx_id().unwrap().split_once('.').unwrap().1.parse::<u64>().unwrap()
     };
     let mut expected: Vec<String> = (0..5).map(|number| format!("early {number}")).collect();
-    expected.iter().for_each(|text| drop(record(text.clone())));
+    for text in &expected {
+        record(text.clone());
+    }
     thread::scope(|scope| {
         for writer in 0..4 {
             let mut client = sandbox.client("user0", Protocol::Http1);
             scope.spawn(move || {
                 for _ in 0..BUCKET / 4 {
-                    let filler = json!({ "id": 100 + writer, "msg": "" }).to_string();
-                    client.post("/app/log/private", "application/json", filler).unwrap();
+                    let filler = json!({ "id": 100 + writer, "msg": "x" }).to_string();
+                    let reply = client.post("/app/log/private", "application/json", filler).unwrap();
+                    assert_eq!(reply.status, 200, "{}", reply.text());
                 }
             });
         }

@@ -20,6 +20,7 @@ mod member_node;
 #[allow(dead_code, reason = "the other test program uses the rest")]
 mod messages;
 mod network;
+mod on_demand;
 mod operator_files;
 mod past;
 mod random;

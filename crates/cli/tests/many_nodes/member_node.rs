@@ -36,6 +36,7 @@ pub(crate) struct Tuning {
     pub(crate) election_timeout: Duration,
     pub(crate) signature_interval: Duration,
     pub(crate) snapshot_tx_interval: u64,
+    pub(crate) snapshot_time_interval: Option<Duration>,
     /// How long a backup waits for the primary's answer to what it forwarded.
     pub(crate) forwarding_timeout: Duration,
     /// Whether backups copy the primary's snapshots.
@@ -52,6 +53,7 @@ impl Default for Tuning {
             election_timeout: Duration::from_millis(1000),
             signature_interval: Duration::from_millis(100),
             snapshot_tx_interval: 10_000,
+            snapshot_time_interval: None,
             forwarding_timeout: Duration::from_secs(3),
             backup_fetch: false,
             ignore_first_sigterm: false,
@@ -186,6 +188,8 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     network["node_to_node_interface"]["published_address"] = published.into();
     let timeout = u64::try_from(tuning.forwarding_timeout.as_millis()).unwrap();
     network["rpc_interfaces"][FORWARDING]["forwarding_timeout_ms"] = timeout.into();
+    network["rpc_interfaces"][FORWARDING]["enabled_operator_features"] =
+        json!(["SnapshotRead", "LedgerChunkRead", "SnapshotCreate"]);
     let role = |role: &str| json!({"kind": "NodeByRole", "target": {"role": role}});
     let mut redirecting = network["rpc_interfaces"][FORWARDING].clone();
     redirecting["enabled_operator_features"] = json!([]);
@@ -195,6 +199,9 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     configuration["consensus"] = json!({"message_timeout": "50ms", "election_timeout": millis(tuning.election_timeout), "max_uncommitted_tx_count": tuning.uncommitted_max});
     configuration["ignore_first_sigterm"] = tuning.ignore_first_sigterm.into();
     configuration["ledger"]["read_only_directories"] = json!([EARLIER]);
+    if let Some(interval) = tuning.snapshot_time_interval {
+        configuration["snapshots"]["time_interval"] = millis(interval).into();
+    }
     configuration["snapshots"]["backup_fetch"] =
         json!({"enabled": tuning.backup_fetch, "retry_interval": "100ms", "max_attempts": 100});
     configuration

@@ -223,7 +223,12 @@ impl Service {
     }
 
     /// Proposes and votes until `is_done` holds on some node.
-    fn achieve(&mut self, what: &str, actions: &[Value], is_done: impl Fn(&mut HttpClient) -> Option<bool>) {
+    pub(crate) fn achieve(
+        &mut self,
+        what: &str,
+        actions: &[Value],
+        is_done: impl Fn(&mut HttpClient) -> Option<bool>,
+    ) {
         let addresses = self.running_addresses();
         let caller = self.caller("", REQUEST_PATIENCE);
         let members = &self.members;

@@ -61,7 +61,7 @@ fn is_copied(path: &Path, name: &str, read_only: &[PathBuf]) -> Result<bool, Fil
     let mut digest = None;
     for directory in read_only {
         let copy = directory.join(name);
-        if !copy.is_file() {
+        if !copy.is_file() || is_same_file(path, &copy)? {
             continue;
         }
         let original = match digest {
@@ -73,6 +73,12 @@ fn is_copied(path: &Path, name: &str, read_only: &[PathBuf]) -> Result<bool, Fil
         }
     }
     Ok(false)
+}
+
+/// Whether both paths lead to one place: the main directory by another name, or a link to the file.
+fn is_same_file(path: &Path, copy: &Path) -> Result<bool, FileError> {
+    let original = fs::canonicalize(path).map_err(FileError::io(path))?;
+    Ok(fs::canonicalize(copy).map_err(FileError::io(copy))? == original)
 }
 
 fn digest_of(path: &Path) -> Result<Digest, FileError> {
@@ -102,6 +108,22 @@ mod tests {
         let mut names = file_names(directory.path()).expect("listed");
         names.sort();
         names
+    }
+
+    /// Read-only directories may lead to the main one: then the only copy must not go.
+    #[test]
+    fn a_link_is_no_copy() {
+        let main = directory(&[("ledger_1-2.committed", "a"), ("ledger_3-4.committed", "b")]);
+        let elsewhere = directory(&[]);
+        let link = elsewhere.path().join("main");
+        std::os::unix::fs::symlink(main.path(), &link).expect("linked");
+        let linked = directory(&[]);
+        let file = "ledger_1-2.committed";
+        std::os::unix::fs::symlink(main.path().join(file), linked.path().join(file)).expect("linked");
+        let read_only = [main.path().to_owned(), link, linked.path().to_owned()];
+        let deleted = delete_copied_chunks(main.path(), &read_only, 0, SeqNo(9)).expect("looked at");
+        assert!(deleted.is_empty(), "{deleted:?}");
+        assert_eq!(left(&main), ["ledger_1-2.committed", "ledger_3-4.committed"]);
     }
 
     #[test]
