@@ -306,15 +306,14 @@ impl Run {
             })
     }
 
-    /// Whether majorities of all configurations that any live node knows are left without this one.
+    /// Whether majorities are left without this one: of all configurations that any live node knows, and of those that a crashed
+    /// one had not committed, which may still be on their way to others.
     fn can_lose(&self, id: &NodeId) -> bool {
-        self.world.alive().all(|(_, machine)| {
-            machine
-                .node
-                .replica
-                .configurations()
-                .iter()
-                .all(|it| it.has_quorum(|member| member != id && self.is_alive(member)))
+        self.world.machines.values().all(|machine| {
+            let replica = &machine.node.replica;
+            let matters = |seqno| machine.alive || seqno > self.world.checks.committed();
+            let configurations = replica.configurations().iter().filter(|it| matters(it.seqno));
+            configurations.into_iter().all(|it| it.has_quorum(|member| member != id && self.is_alive(member)))
         })
     }
 
@@ -352,7 +351,8 @@ impl Run {
                 newest.join(" ")
             )
         };
-        self.world.machines.iter().map(one).collect::<Vec<_>>().join("\n  ")
+        let nodes = self.world.machines.iter().map(one).collect::<Vec<_>>().join("\n  ");
+        format!("pre-vote {}\n  {nodes}", if self.world.pre_vote { "on" } else { "off" })
     }
 }
 

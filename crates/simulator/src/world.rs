@@ -55,7 +55,7 @@ pub(crate) struct World {
     pub(crate) checks: Checks,
     pub(crate) steps: u64,
     digest: u64,
-    pre_vote: bool,
+    pub(crate) pre_vote: bool,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Event>,
     scheduled: u64,

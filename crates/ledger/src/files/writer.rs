@@ -256,8 +256,8 @@ impl LedgerWriter {
                     break;
                 }
                 if !file.name.committed {
-                    file.rename(ChunkName::committed(file.name.start, file.last(), file.name.recovery))?;
-                    writer.reader.index().renamed(file);
+                    let name = ChunkName::committed(file.name.start, file.last(), file.name.recovery);
+                    rename_shown(file, name, &writer.reader)?;
                 }
             }
             writer.files.retain(|file| !file.name.committed || file.name.recovery);
@@ -378,8 +378,7 @@ impl LedgerWriter {
         self.guarded(|writer| {
             for file in &mut writer.files {
                 if file.name.recovery {
-                    file.rename(ChunkName { recovery: false, ..file.name })?;
-                    writer.reader.index().renamed(file);
+                    rename_shown(file, ChunkName { recovery: false, ..file.name }, &writer.reader)?;
                 }
             }
             writer.files.retain(|file| !file.name.committed);
@@ -575,4 +574,12 @@ fn checked_flags(seqno: SeqNo, entry: &[u8]) -> Result<Flags, FileError> {
             }
         })
         .map_err(|source| FileError::BadEntry { seqno, source })
+}
+
+/// Gives a file another name. Readers see the old one or the new one: they open files with their index locked.
+fn rename_shown(file: &mut OpenChunk, name: ChunkName, reader: &LedgerReader) -> Result<(), FileError> {
+    let mut index = reader.index();
+    file.rename(name)?;
+    index.renamed(file);
+    Ok(())
 }
