@@ -66,6 +66,13 @@ impl Checks {
         SeqNo(self.committed.len() as u64)
     }
 
+    /// Whether a log that ends with `last` can never be committed: something else was, at that place.
+    #[must_use]
+    pub fn is_abandoned(&self, last: TxId) -> bool {
+        let at = usize::try_from(last.seqno.0).ok().and_then(|at| at.checked_sub(1));
+        at.and_then(|at| self.committed.get(at)).is_some_and(|committed| *committed != last)
+    }
+
     /// How many entries were ever written, and in how many views there was a primary.
     #[must_use]
     pub fn totals(&self) -> (usize, usize) {

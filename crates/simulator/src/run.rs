@@ -105,6 +105,9 @@ impl Run {
             if self.world.now > deadline {
                 return Err(Violation { invariant: "Progress", details: self.describe() });
             }
+            if !self.world.pre_vote {
+                self.stop_abandoned();
+            }
             self.one_event(true)?;
         }
         let nodes: Vec<&Node> = self.world.machines.values().map(|machine| &machine.node).collect();
@@ -282,6 +285,23 @@ impl Run {
         for machine in self.world.machines.values_mut() {
             machine.clock_percent = 100;
             machine.paused_until = 0;
+        }
+    }
+
+    /// Stops the nodes of configurations that were never to be, as an operator would: they hear of nothing any more, and without
+    /// pre-votes they disturb every primary by standing for election for ever.
+    fn stop_abandoned(&mut self) {
+        let committed = self.world.checks.committed();
+        let members: BTreeSet<NodeId> = self
+            .world
+            .alive()
+            .map(|(_, machine)| &machine.node.replica)
+            .filter(|replica| replica.committed().seqno == committed)
+            .flat_map(|replica| replica.configurations().iter().flat_map(|it| it.nodes.keys().cloned()))
+            .collect();
+        for (id, machine) in &mut self.world.machines {
+            let is_abandoned = self.world.checks.is_abandoned(machine.node.replica.last());
+            machine.alive &= members.is_empty() || members.contains(id) || !is_abandoned;
         }
     }
 
