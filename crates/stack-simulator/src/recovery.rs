@@ -99,10 +99,11 @@ fn durable(world: &World) -> SeqNo {
 /// How much of what is committed the disk of a node has.
 fn written(world: &World, id: &NodeId) -> SeqNo {
     let Some(machine) = world.machines.get(id) else { return SeqNo::NONE };
-    let mut seqno = machine.disk.written().seqno.min(world.history.committed());
-    // The files may still show a suffix that the log has dropped meanwhile.
+    let files = machine.disk.written();
+    let mut seqno = files.seqno.min(world.history.committed());
+    // The files may still show a suffix that the log has dropped meanwhile: it is of an older view than what came instead.
     while seqno > SeqNo::NONE {
-        let logged = machine.disk.entry(seqno).map(|entry| entry.tx_id);
+        let logged = machine.disk.entry(seqno).map(|entry| entry.tx_id).filter(|it| it.view <= files.view);
         if logged.is_some() && logged == world.history.committed_at(seqno) {
             break;
         }
