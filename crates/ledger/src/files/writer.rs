@@ -291,7 +291,9 @@ impl LedgerWriter {
             writer.flush_buffer()?;
             let mut on_disk = writer.last;
             for file in mem::take(&mut writer.files) {
-                writer.settle(file, seqno, keeps)?;
+                let settled = writer.settle(file, seqno, keeps)?;
+                // The same history goes on: files before it that are complete wait for their commit as before.
+                writer.files.extend(settled.filter(|_| !keeps));
             }
             for chunk in list_chunks(&writer.directory)? {
                 on_disk = chunk.name.end.unwrap_or_default().max(on_disk);
@@ -306,7 +308,8 @@ impl LedgerWriter {
                     directory::rename(&chunk.path, &writer.directory.join(reopened.to_string()))?;
                 }
             }
-            (writer.last, writer.committed) = (seqno, seqno);
+            writer.last = seqno;
+            writer.committed = if keeps { seqno } else { writer.committed.min(seqno) };
             writer.show_all()?;
             writer.recovery_start = recovery_start.filter(|start| *start > SeqNo::NONE);
             writer.replay = (on_disk > seqno).then_some(Replay { until: on_disk, keeps });
@@ -466,10 +469,18 @@ impl LedgerWriter {
     }
 
     /// Closes a file at the beginning of a replay from `seqno`. One that ends at or before `seqno`, or goes beyond it,
-    /// ends with it: snapshots are taken where chunks end.
-    fn settle(&mut self, mut file: OpenChunk, seqno: SeqNo, keeps: bool) -> Result<(), FileError> {
-        if file.name.start > seqno || file.is_complete() && file.last() <= seqno {
-            return Ok(());
+    /// ends with it: snapshots are taken where chunks end. None if it begins later.
+    fn settle(
+        &mut self,
+        mut file: OpenChunk,
+        seqno: SeqNo,
+        keeps: bool,
+    ) -> Result<Option<OpenChunk>, FileError> {
+        if file.name.start > seqno {
+            return Ok(None);
+        }
+        if file.is_complete() && file.last() <= seqno {
+            return Ok(Some(file));
         }
         if file.last() > seqno {
             if keeps {
@@ -477,7 +488,8 @@ impl LedgerWriter {
             }
             file.truncate(count(file.name.start, seqno))?;
         }
-        file.complete()
+        file.complete()?;
+        Ok(Some(file))
     }
 
     /// Whether `entry` is on disk already at its place. If not, the replay ends, and what is there from `seqno` on

@@ -107,7 +107,7 @@ fn rewriting_a_real_ledger_reproduces_its_files() {
     assert_eq!(image(target.path()), image(&golden.ledger()));
 }
 
-/// Flags of the last signature (6) and of the entry behind it (7) turn out to be others, whether the signature is committed or not: the
+/// Flags of the last signature (6) and of the entry behind it (7) turn out to be others, whatever is committed: the
 /// files become those of a node that never saw the wrong ones.
 #[test]
 fn files_are_mended_when_flags_turn_out_to_be_wrong() {
@@ -126,7 +126,7 @@ fn files_are_mended_when_flags_turn_out_to_be_wrong() {
         .flat_map(|one| [Flags::NONE, Flags::CHUNK_BEFORE].map(|other| items(one, other)))
         .collect();
     for (wrong, right) in all.iter().flat_map(|wrong| all.iter().map(move |right| (wrong, right))) {
-        for committed in [3, 6] {
+        for committed in [0, 3, 6] {
             let [first, second] = [(); 2].map(|()| tempfile::tempdir().expect("temporary"));
             let [mut mended, mut expected] = [&first, &second].map(|directory| open(directory.path()));
             for (writer, items) in [(&mut mended, wrong), (&mut expected, right)] {
