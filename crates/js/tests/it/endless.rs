@@ -90,10 +90,15 @@ fn the_time_limit_holds_in_the_engines_own_loops() {
         let started = Instant::now();
         let response = service.get(&format!("/app/{name}"));
         let took = started.elapsed();
-        let details = body_json(&response)["error"]["details"][0]["message"].clone();
-        let ended = ENDS.iter().any(|end| details == *end);
-        if response.status != 500 || !ended || took > Duration::from_secs(5) {
-            wrong.push(format!("{name}: {} {details} after {took:?}", response.status));
+        let text = body(&response);
+        // Some have an end, which a fast machine may reach in time.
+        let in_time = response.status == 200 && text == "ended";
+        let stopped = response.status == 500 && {
+            let details = &body_json(&response)["error"]["details"][0]["message"];
+            ENDS.iter().any(|end| details == end)
+        };
+        if !in_time && !stopped || took > Duration::from_secs(5) {
+            wrong.push(format!("{name}: {} {text} after {took:?}", response.status));
         }
         assert_eq!(body(&service.get("/app/fine")), "fine", "after {name}");
     }
