@@ -25,6 +25,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SIGNED_EVERY: u64 = 5000;
 
+/// Commits that take longer are counted.
+const SLOW: Duration = Duration::from_millis(1);
+
 fn main() {
     let count: u64 = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
     let directory = tempfile::tempdir().expect("temporary");
@@ -59,26 +62,33 @@ fn main() {
     snapshot(&mut service, count);
 }
 
-/// Writes a snapshot while this thread commits, and says how long the longest commit took.
+/// Writes a snapshot while this thread commits, and says how long commits took.
 fn snapshot(service: &mut TestService, keys: u64) {
     let map = MapName::from_static("records");
     let target = tempfile::tempdir().expect("temporary");
-    let longest = |service: &mut TestService, done: &dyn Fn() -> bool| {
-        let (mut longest, mut number) = (Duration::ZERO, 0u64);
+    let commits = |service: &mut TestService, done: &dyn Fn() -> bool| {
+        let (mut longest, mut slow, mut number) = (Duration::ZERO, 0u64, 0u64);
         while !done() {
             let key = number.wrapping_mul(0x9e37_79b9) % keys;
             let began = Instant::now();
             let tx = service.store.begin();
             tx.raw(&map).put(key.to_le_bytes().as_slice(), b"twenty other letters".as_slice());
             let written = tx.commit().expect("no conflict");
-            longest = longest.max(began.elapsed());
+            let took = began.elapsed();
+            longest = longest.max(took);
+            slow += u64::from(took > SLOW);
+            let tx_id = written.tx_id().expect("it wrote");
             drop(written);
             number += 1;
+            // As the next signature does: what is not committed yet is kept to be undone, and does not grow without bounds.
+            if number.is_multiple_of(SIGNED_EVERY) {
+                service.store.compact(tx_id.seqno);
+            }
         }
-        (longest, number)
+        format!("longest {longest:.1?}, {slow} of {number} above {SLOW:?}")
     };
     let until = Instant::now() + Duration::from_secs(1);
-    let (alone, _) = longest(service, &|| Instant::now() > until);
+    let alone = commits(service, &|| Instant::now() > until);
     let began = Instant::now();
     let state = service.store.state();
     let taken = began.elapsed();
@@ -94,10 +104,10 @@ fn snapshot(service: &mut TestService, keys: u64) {
             done.store(true, Ordering::Release);
             (began.elapsed(), bytes)
         });
-        let (during, commits) = longest(service, &|| done.load(Ordering::Acquire));
+        let during = commits(service, &|| done.load(Ordering::Acquire));
         let (took, bytes) = writing.join().expect("written");
         println!(
-            "snapshot of {keys} keys: {bytes} bytes in {:.2} s; taking the state {taken:?}; longest commit {alone:?} alone, {during:?} meanwhile ({commits} commits)",
+            "snapshot of {keys} keys: {bytes} bytes in {:.2} s; taking the state {taken:?}; commits alone: {alone}; meanwhile: {during}",
             took.as_secs_f64(),
         );
     });
