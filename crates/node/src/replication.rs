@@ -402,7 +402,8 @@ impl Replicator {
             return Due::Now;
         }
         let requested = self.signature_requested || self.replica.should_sign();
-        self.policy.due(now, Unsigned { count, requested, last_signed: self.last_signed })
+        let awaited = self.status.is_awaited();
+        self.policy.due(now, Unsigned { count, requested, awaited, last_signed: self.last_signed })
     }
 
     fn reserve_signature(&mut self) -> Result<(), SigningError> {

@@ -146,6 +146,11 @@ impl ReplicationStatus {
         }
     }
 
+    /// Whether somebody waits for a commit.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.waiters.lock().is_empty()
+    }
+
     /// Calls `waiter` once the fate of `tx_id` is known, at once if it is.
     pub fn when_decided(&self, tx_id: TxId, waiter: Waiter) {
         let mut waiters = self.waiters.lock();
