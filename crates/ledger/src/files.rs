@@ -10,6 +10,7 @@ mod cleanup;
 mod directory;
 mod index;
 mod name;
+mod notices;
 mod open_chunk;
 mod reader;
 mod snapshot_directory;
@@ -20,10 +21,11 @@ pub use chunk::{Block, ChunkReader, FIRST_ENTRY_AT};
 pub use cleanup::{delete_copied_chunks, delete_old_snapshots};
 pub use directory::{ChunkPath, list_chunks, require_fresh};
 pub use name::{ChunkName, PrefixName, SnapshotName};
+pub use notices::Notice;
 pub use reader::{EntryRange, LedgerReader};
 pub use snapshot_directory::{SnapshotPath, ignore_snapshot, list_snapshots, newest_snapshot};
 pub use snapshot_writer::{SnapshotWriter, UNFINISHED, UnnamedSnapshot, delete_unfinished_snapshots};
-pub use writer::{LedgerWriter, Notice};
+pub use writer::LedgerWriter;
 
 use ccf_types::SeqNo;
 use std::{
