@@ -10,7 +10,6 @@
 //! Pipelined requests are executed back to back and answered with one write, see [`h1`].
 
 mod acceptor;
-mod attention;
 mod connection;
 mod h1;
 mod h2;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod application;
+mod attention;
 mod backpressure;
 pub mod command_line;
 pub mod config;

@@ -1,9 +1,10 @@
 //! What waits for the threads that execute forwarded requests.
 //!
 //! Waking a thread costs more than most requests, so one thread is woken for all that arrived together, and takes one after
-//! the other. Others help when requests are slow, or many wait.
+//! the other. Others help when requests are slow, or many wait. Who has worked looks out for more before it sleeps.
 
-use parking_lot::{Condvar, Mutex};
+use crate::attention::{LOOKOUT, Rhythm};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -31,6 +32,9 @@ struct State<J> {
     jobs: VecDeque<J>,
     /// Threads that wait.
     idle: usize,
+    /// One thread looks out: nobody need be woken.
+    looking: bool,
+    rhythm: Rhythm,
     /// What a job takes, a moving average, nanoseconds.
     job_ns: u64,
 }
@@ -38,7 +42,13 @@ struct State<J> {
 impl<J> Queue<J> {
     pub(super) fn new() -> Queue<J> {
         Queue {
-            state: Mutex::new(State { jobs: VecDeque::new(), idle: 0, job_ns: 0 }),
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                idle: 0,
+                looking: false,
+                rhythm: Rhythm::new(),
+                job_ns: 0,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -56,7 +66,7 @@ impl<J> Queue<J> {
     /// Has somebody look at what was added.
     pub(super) fn wake(&self) {
         let state = self.state.lock();
-        if state.idle > 0 && !state.jobs.is_empty() {
+        if state.idle > 0 && !state.looking && !state.jobs.is_empty() {
             self.changed.notify_one();
         }
     }
@@ -78,13 +88,29 @@ impl<J> Queue<J> {
     }
 
     fn wait(&self) -> Option<J> {
-        let mut state = self.state.lock();
+        let mut state = self.look_out(self.state.lock());
         while state.jobs.is_empty() {
             state.idle += 1;
             self.changed.wait(&mut state);
             state.idle -= 1;
         }
         self.take(&mut state)
+    }
+
+    /// Waits a moment without sleeping, if that is worth it and nobody else does.
+    fn look_out<'a>(&'a self, mut state: MutexGuard<'a, State<J>>) -> MutexGuard<'a, State<J>> {
+        if !state.jobs.is_empty() || state.looking || !state.rhythm.is_due() {
+            return state;
+        }
+        state.looking = true;
+        let since = Instant::now();
+        while state.jobs.is_empty() && since.elapsed() < LOOKOUT {
+            MutexGuard::unlocked(&mut state, std::thread::yield_now);
+        }
+        state.looking = false;
+        let useful = !state.jobs.is_empty();
+        state.rhythm.ended(useful);
+        state
     }
 
     fn next(&self) -> Option<J> {

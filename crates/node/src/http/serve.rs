@@ -236,7 +236,7 @@ impl<H: RequestHandler> Session<H> {
         }
         self.new.control.enter(Phase::Waiting);
         self.connection.send(&self.answers).await?;
-        self.new.worker.attention.answered();
+        self.new.worker.attention.worked();
         self.answers.clear();
         if self.answers.capacity() > IDLE_BUFFER_BYTES_MAX {
             self.answers = Vec::new();

@@ -2,7 +2,6 @@
 
 use super::{
     acceptor::Accepted,
-    attention::Attention,
     connection::{ConnectionError, Scratch},
     h2,
     handler::RequestHandler,
@@ -10,6 +9,7 @@ use super::{
     session::{SessionControl, Slow, Stop},
     settings::AppProtocol,
 };
+use crate::attention::Attention;
 use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc, sync::Arc, thread, time::Duration};
 use tokio::{
     runtime,

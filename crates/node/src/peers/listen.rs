@@ -10,6 +10,7 @@ pub(super) async fn run(shared: Arc<Shared>, listener: TcpListener) {
         () = shared.stop.notified() => {}
         () = accept(&shared, &listener) => {}
         () = keep_house(&shared) => {}
+        () = shared.attention.look_out() => {}
     }
 }
 

@@ -44,6 +44,7 @@ async fn read(shared: &Arc<Shared>, link: &Arc<Link>, stream: &TcpStream) {
         let ended = reader.read_available(stream, &mut delivered);
         if delivered {
             shared.events.end_of_burst();
+            shared.attention.worked();
         }
         if ended {
             return;

@@ -10,6 +10,7 @@ use super::{
     link::{Link, Pushed, When},
     strangers::Strangers,
 };
+use crate::attention::Attention;
 use arc_swap::ArcSwapOption;
 use ccf_channels::{
     Channel, Identity, Opened, Refusal, SendRefused, frame::Frame, frame::FrameKind, frame::OutgoingFrame,
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     /// Key exchanges over connections without an authenticated frame.
     pub(super) strangers: Strangers,
     pub(super) stop: Notify,
+    /// Of the transport's thread.
+    pub(super) attention: Attention,
     pub(super) stopped: AtomicBool,
     /// Connections with frames that wait for [`Shared::flush`].
     gathering: Mutex<Vec<Arc<Link>>>,
@@ -92,6 +95,7 @@ impl Shared {
             unproven_bytes: AtomicUsize::new(0),
             strangers: Strangers::default(),
             stop: Notify::new(),
+            attention: Attention::new(),
             stopped: AtomicBool::new(false),
             gathering: Mutex::default(),
             early: Mutex::default(),
