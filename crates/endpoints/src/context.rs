@@ -2,7 +2,7 @@
 
 use crate::{
     authn::Caller,
-    dispatch::{CommitNotice, NodeView},
+    dispatch::{CommitNotice, Later, NodeView},
     endpoint::EndpointDefinition,
     error::{ErrorCode, ErrorResponse},
     historical::HistoricalQueries,
@@ -45,6 +45,7 @@ pub struct EndpointContext<'a> {
     pub(crate) on_local_commit: Option<LocalCommitCallback>,
     pub(crate) on_global_commit: Option<GlobalCommitCallback>,
     pub(crate) wants_receipt: bool,
+    pub(crate) later: Option<Later>,
 }
 
 impl<'a> EndpointContext<'a> {
@@ -90,6 +91,12 @@ impl<'a> EndpointContext<'a> {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.now
+    }
+
+    /// Has `response` sent once it is there, in place of [`response`](Self::response), without holding up the worker. For
+    /// endpoints that each node serves itself and that write nothing: no transaction stands behind such a response.
+    pub fn respond_later(&mut self, response: impl Future<Output = Response> + Send + 'static) {
+        self.later = Some(Later(Box::pin(response)));
     }
 
     /// Path parameters.

@@ -50,8 +50,8 @@ pub use crate::authn::{AuthnPolicy, Caller};
 pub use crate::context::{EndpointContext, GlobalCommitCallback, LocalCommitCallback};
 pub use crate::dispatch::{
     COMMIT_ATTEMPTS_MAX, COMMIT_STATUS_HEADER, CONSISTENCY_HEADER, CommitNotice, CommitRecord, Decision,
-    Dispatcher, Handled, NodeView, NotReplicated, Outcome, Pending, RECEIPT_HEADER, RequestEvent, Role,
-    TX_ID_HEADER, TxStatus, WAIT_FOR_COMMIT_HEADER, WAIT_MS_MAX, tx_status,
+    Dispatcher, Handled, Later, NodeView, NotReplicated, Outcome, Pending, RECEIPT_HEADER, RequestEvent,
+    Role, TX_ID_HEADER, TxStatus, WAIT_FOR_COMMIT_HEADER, WAIT_MS_MAX, tx_status,
 };
 pub use crate::endpoint::{
     EndpointDefinition, ForwardingRequired, Frontend, Handler, Mode, QueryParameter, RedirectionStrategy,

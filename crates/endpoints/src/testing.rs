@@ -146,7 +146,7 @@ impl TestService {
     /// Executes a request; an answer that waits for global commit gets it.
     ///
     /// # Panics
-    /// If there is no response: the request would be forwarded, or a callback failed.
+    /// If there is no response: the request would be forwarded, is answered later, or a callback failed.
     pub fn send(&mut self, request: &Request) -> Response {
         match self.outcome(request) {
             Outcome::Respond(response) | Outcome::RespondAndClose(response) => response,
@@ -162,6 +162,8 @@ impl TestService {
                 #[expect(clippy::panic)] // a test has failed
                 pending.finish(&notice).unwrap_or_else(|error| panic!("no answer: {error}"))
             }
+            #[expect(clippy::panic)] // a test has failed
+            Outcome::Later(_) => panic!("the response is made on another thread"),
             #[expect(clippy::panic)] // a test has failed
             Outcome::Forward(_) => panic!("the request would be forwarded"),
         }

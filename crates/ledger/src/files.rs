@@ -12,16 +12,18 @@ mod index;
 mod name;
 mod notices;
 mod open_chunk;
+mod prefix;
 mod reader;
 mod snapshot_directory;
 mod snapshot_writer;
 mod writer;
 
 pub use chunk::{Block, ChunkReader, FIRST_ENTRY_AT};
-pub use cleanup::{delete_copied_chunks, delete_old_snapshots};
+pub use cleanup::{delete_copied_chunks, delete_older_snapshots};
 pub use directory::{ChunkPath, list_chunks, require_fresh};
 pub use name::{ChunkName, PrefixName, SnapshotName};
 pub use notices::Notice;
+pub use prefix::ChunkPrefix;
 pub use reader::{EntryRange, LedgerReader};
 pub use snapshot_directory::{SnapshotPath, ignore_snapshot, list_snapshots, newest_snapshot};
 pub use snapshot_writer::{SnapshotWriter, UNFINISHED, UnnamedSnapshot, delete_unfinished_snapshots};
@@ -105,6 +107,9 @@ pub enum FileError {
     /// The snapshot is larger than its frame, or one encryption, can be.
     #[error("the snapshot at {0} is too large for its format")]
     SnapshotTooLarge(SeqNo),
+    /// Nobody wants the snapshot any more.
+    #[error("the snapshot at {0} was given up")]
+    Abandoned(SeqNo),
     /// A file does not hold what was written to it.
     #[error("{path}: somebody altered the file while it was written", path = .0.display())]
     Altered(PathBuf),

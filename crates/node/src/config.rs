@@ -326,9 +326,9 @@ section! {
 }
 
 section! {
-    /// Removal of old files. Not done yet; the section is accepted.
+    /// Removal of old files.
     FilesCleanup {
-        /// Snapshots kept.
+        /// Snapshots kept, of those that this node has verified.
         max_snapshots: Option<u64> = None,
         /// Chunks kept in the main directory.
         max_committed_ledger_chunks: Option<u64> = None,

@@ -1,6 +1,6 @@
 //! What a node looks at now and then: pending nodes that ask no more, certificates that will expire.
 
-use crate::node_view::RunningNode;
+use crate::{node_facts::NodeFacts, node_view::RunningNode};
 use ccf_endpoints::{NodeView, Role};
 use ccf_governance::{
     expiry::{self, ExpiryWarning},
@@ -10,7 +10,7 @@ use parking_lot::{Condvar, Mutex};
 use std::{
     collections::HashSet,
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -19,8 +19,8 @@ use time::OffsetDateTime;
 /// The longest time between two looks at pending nodes.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
 
-/// Between two looks at certificates.
-const EXPIRY_EVERY: Duration = Duration::from_secs(3600);
+/// The shortest time between two looks at certificates, however often pending nodes are looked at.
+const EXPIRY_EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// The thread that looks. Ends when dropped.
 pub(crate) struct Housekeeping {
@@ -30,6 +30,7 @@ pub(crate) struct Housekeeping {
 
 /// The state of the thread.
 struct Keeper {
+    facts: Arc<NodeFacts>,
     node: Arc<RunningNode>,
     /// Milliseconds; 0 keeps pending nodes for ever.
     pending_node_timeout_ms: u64,
@@ -43,11 +44,15 @@ impl Housekeeping {
     ///
     /// # Errors
     /// If the system gives no thread.
-    pub(crate) fn start(node: Arc<RunningNode>, pending_node_timeout_ms: u64) -> io::Result<Housekeeping> {
+    pub(crate) fn start(
+        facts: Arc<NodeFacts>,
+        node: Arc<RunningNode>,
+        pending_node_timeout_ms: u64,
+    ) -> io::Result<Housekeeping> {
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let stopped = Arc::clone(&stop);
         let mut keeper =
-            Keeper { node, pending_node_timeout_ms, expiry_due: Instant::now(), said: HashSet::new() };
+            Keeper { facts, node, pending_node_timeout_ms, expiry_due: Instant::now(), said: HashSet::new() };
         let pause = match pending_node_timeout_ms {
             0 => LOOK_EVERY_MAX,
             timeout => LOOK_EVERY_MAX.min(Duration::from_millis(timeout)),
@@ -83,9 +88,12 @@ impl Keeper {
             self.forget_pending();
         }
         if Instant::now() >= self.expiry_due {
-            self.expiry_due = Instant::now() + EXPIRY_EVERY;
+            self.expiry_due = Instant::now() + EXPIRY_EVERY_MIN;
             match expiry::warnings(&self.node.store.begin(), OffsetDateTime::now_utc()) {
-                Ok(warnings) => warnings.iter().for_each(|warning| self.warn(warning)),
+                Ok(warnings) => {
+                    self.facts.certificates_expiring.store(warnings.len() as u64, Ordering::Release);
+                    warnings.iter().for_each(|warning| self.warn(warning));
+                }
                 Err(error) => tracing::error!("The certificates in the store cannot be read: {error}"),
             }
         }

@@ -9,7 +9,7 @@ mod attention;
 mod backpressure;
 pub mod command_line;
 pub mod config;
-pub mod files_cleanup;
+mod files_cleanup;
 mod forwarding;
 mod governance_host;
 #[doc(hidden)]

@@ -72,6 +72,8 @@ pub(crate) struct NodeFacts {
     /// While the private ledger is read: its last entry to read, and the last one read.
     pub recovery_target: AtomicU64,
     pub recovered: AtomicU64,
+    /// Certificates of the service, of nodes and of members that end soon or have ended.
+    pub certificates_expiring: AtomicU64,
     /// The HTTP server, once it runs.
     pub server: OnceLock<ServerHandle>,
     /// The other nodes, for their counters.
@@ -101,6 +103,7 @@ impl NodeFacts {
             startup_seqno: AtomicU64::new(0),
             recovery_target: AtomicU64::new(0),
             recovered: AtomicU64::new(0),
+            certificates_expiring: AtomicU64::new(0),
             server: OnceLock::new(),
             peers: OnceLock::new(),
             state: AtomicU8::new(0),

@@ -9,7 +9,12 @@ use crate::{
     replication::Adoption,
     snapshots::{Snapshots, StartupSnapshot},
 };
-use ccf_governance::{recovery::close, service::ServiceError};
+use ccf_endpoints::{Frontend, NodeView, Role};
+use ccf_governance::{
+    recovery::close,
+    service::ServiceError,
+    tables::{self, service::ServiceStatus},
+};
 use ccf_kv::Store;
 use ccf_ledger::{
     chunks::ChunkAccounting,
@@ -54,6 +59,9 @@ pub(crate) struct PrivateRecovery {
 
 /// Between two looks whether the entry with the secrets is committed.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Between two attempts to end the recovery, which fail while there is no primary, or too much is uncommitted.
+const CLOSE_EVERY: Duration = Duration::from_millis(100);
 
 impl PrivateRecovery {
     /// Reads the private ledger on a thread of its own. The secrets were written at `written_at`, which is being
@@ -148,11 +156,30 @@ impl PrivateRecovery {
         self.snapshots.set_enabled(true);
         self.facts.enter(StartupState::PartOfNetwork);
         tracing::info!("Private recovery complete");
-        // A transaction: not on this thread.
-        let close = move || self.close();
+        // Transactions: not on this thread.
+        let close = move || self.close_until_done();
         if let Err(error) = thread::Builder::new().name("recovery-end".into()).spawn(close) {
             tracing::error!("The recovery cannot be ended: {error}");
         }
+    }
+
+    /// Sees to it that the recovery of the service is ended: by this node as soon as it is primary and the transaction succeeds,
+    /// or by whichever other one.
+    fn close_until_done(&self) {
+        while !self.is_ended() && !self.node.inbox.is_stopped() {
+            if self.node.role() == Role::Primary {
+                self.close();
+            }
+            thread::sleep(CLOSE_EVERY);
+        }
+    }
+
+    /// Whether the service is open for good. A backup learns of it by the commit.
+    fn is_ended(&self) -> bool {
+        let tx = self.node.store.begin();
+        let service = tx.ro(&tables::SERVICE_INFO).get();
+        service.ok().flatten().is_some_and(|service| service.status == ServiceStatus::Open)
+            && self.node.is_open(Frontend::App)
     }
 
     /// Ends the recovery of the service, if this node is primary, knows the private state, and nobody has done so.

@@ -17,6 +17,7 @@ pub mod policy;
 mod received;
 mod signing;
 pub mod status;
+mod status_board;
 mod tail;
 
 pub use crate::historical::RecentEntries;
@@ -42,6 +43,7 @@ use log::NodeLog;
 use parking_lot::Mutex;
 use policy::{Due, SignaturePolicy, Unsigned};
 use status::{ReplicationStatus, Term};
+use status_board::SHOWN_EVERY;
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -184,6 +186,7 @@ pub struct Replicator {
     signature_requested: bool,
     tick: Duration,
     last_tick: Instant,
+    last_shown: Instant,
     root_queries: Vec<RootQuery>,
     stopping: bool,
 }
@@ -219,6 +222,7 @@ impl Replicator {
             signature_requested: false,
             tick: parts.tick,
             last_tick: now.clock,
+            last_shown: now.clock,
             root_queries: Vec::new(),
             stopping: false,
         };
@@ -233,6 +237,7 @@ impl Replicator {
             replicator.status.commit(last.seqno);
         }
         replicator.carry_out();
+        replicator.inbox.board.show(replicator.replica.status());
         replicator
     }
 
@@ -292,11 +297,16 @@ impl Replicator {
         }
         self.root_queries.append(&mut taken.root_queries);
         self.answer_root_queries();
-        for query in taken.status_queries.drain(..) {
-            // Whoever asked may be gone.
-            let _ = query.send(self.replica.status());
-        }
+        self.show_status();
         Ok(())
+    }
+
+    fn show_status(&mut self) {
+        let since = self.now.clock.saturating_duration_since(self.last_shown);
+        if since >= SHOWN_EVERY || self.inbox.board.is_wanted() {
+            self.last_shown = self.now.clock;
+            self.inbox.board.show(self.replica.status());
+        }
     }
 
     fn tick_clock(&mut self) {

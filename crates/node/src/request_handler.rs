@@ -161,6 +161,9 @@ impl RequestHandler for Requests {
             Outcome::Respond(response) => HttpOutcome::Respond(response),
             Outcome::RespondAndClose(response) => HttpOutcome::RespondAndClose(response),
             Outcome::Pending(pending) => self.pending(pending),
+            Outcome::Later(later) => {
+                HttpOutcome::Pending(Box::pin(async move { HttpOutcome::Respond(later.await) }))
+            }
             Outcome::Forward(asked) => self.forward(session, &request, asked),
         }
     }

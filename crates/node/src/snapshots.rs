@@ -15,11 +15,13 @@ mod host;
 mod producer;
 mod schedule;
 mod startup;
+mod valid;
 
 pub use earlier::key_of_earlier_service;
 pub use fetch::{FetchError, FetchSettings, SnapshotFetcher, fetch_snapshot};
 pub use schedule::{Scheduled, SnapshotLimits, SnapshotSchedule};
 pub use startup::{Installed, OtherSigner, StartupError, StartupSnapshot, choose_startup_snapshot};
+pub use valid::ValidSnapshots;
 
 use crate::config;
 use ccf_kv::{State, Store, Tx};
@@ -36,10 +38,9 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    thread::JoinHandle,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Where snapshots are, and when they are taken.
@@ -99,8 +100,15 @@ pub struct Snapshots {
     events: Sender<Event>,
     interest: Arc<Interest>,
     enabled: AtomicBool,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Told to the thread.
+    stopping: Arc<AtomicBool>,
+    /// Closed by the thread when it ends; none without a thread.
+    ended: Mutex<Option<Receiver<()>>>,
 }
+
+/// How long the end of the thread is waited for: it gives up what it writes at the next piece, but sorts the keys of a map, and
+/// waits for the disk, in one go.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Snapshots decided and not yet finished; more are skipped (section 14.3).
 const PENDING_MAX: usize = 5;
@@ -123,12 +131,18 @@ impl Snapshots {
         let (events, received) = channel();
         let interest = Arc::new(Interest::default());
         hooks::install(store, &schedule, &events, &interest);
-        let producer = Producer::new(settings.directory.clone(), store.clone(), host, Arc::clone(&interest));
-        let thread =
-            std::thread::Builder::new().name("snapshots".into()).spawn(move || producer.run(&received));
-        let thread = thread.map_err(|source| FileError::Io { path: settings.directory, source })?;
-        let (enabled, thread) = (AtomicBool::new(true), Mutex::new(Some(thread)));
-        Ok(Arc::new(Snapshots { schedule, events, interest, enabled, thread }))
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (wait, stop) = (Arc::clone(&interest), Arc::clone(&stopping));
+        let producer = Producer::new(settings.directory.clone(), store.clone(), host, wait, stop);
+        let (end, ended) = channel::<()>();
+        let run = move || {
+            producer.run(&received);
+            drop(end);
+        };
+        let thread = std::thread::Builder::new().name("snapshots".into()).spawn(run);
+        thread.map_err(|source| FileError::Io { path: settings.directory, source })?;
+        let (enabled, ended) = (AtomicBool::new(true), Mutex::new(Some(ended)));
+        Ok(Arc::new(Snapshots { schedule, events, interest, enabled, stopping, ended }))
     }
 
     /// None are ever taken; no thread, no files. For simulations.
@@ -138,8 +152,8 @@ impl Snapshots {
         let limits = SnapshotLimits { tx_count: u64::MAX, min_tx_count: u64::MAX, time_interval: None };
         let schedule = SnapshotSchedule::new(limits, SeqNo::NONE, SystemTime::UNIX_EPOCH);
         let (schedule, interest) = (Arc::new(Mutex::new(schedule)), Arc::new(Interest::default()));
-        let (enabled, thread) = (AtomicBool::new(false), Mutex::new(None));
-        Arc::new(Snapshots { schedule, events: channel().0, interest, enabled, thread })
+        let (enabled, stopping, ended) = (AtomicBool::new(false), Arc::default(), Mutex::new(None));
+        Arc::new(Snapshots { schedule, events: channel().0, interest, enabled, stopping, ended })
     }
 
     /// Whether the signature about to be reserved at `seqno` is to be a snapshot. If so: reserve it with its state
@@ -190,12 +204,15 @@ impl Snapshots {
         self.enabled.store(enabled, Ordering::Release);
     }
 
-    /// Ends the thread; what is unfinished is deleted.
+    /// Ends the thread, within a second or so however large the state is: a file that is being written is deleted, by the
+    /// next start if not by this.
     pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
         let _ = self.events.send(Event::Stop);
-        if let Some(thread) = self.thread.lock().take() {
-            // A panic there has been printed already; stopping goes on.
-            let _ = thread.join();
+        if let Some(ended) = self.ended.lock().take()
+            && ended.recv_timeout(STOP_PATIENCE) == Err(RecvTimeoutError::Timeout)
+        {
+            tracing::info!("A snapshot that is being written is left unfinished");
         }
     }
 }

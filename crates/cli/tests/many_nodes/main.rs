@@ -8,7 +8,9 @@
 
 mod backpressure;
 mod clients;
+mod expiry;
 mod faults;
+mod foreign_files;
 mod forks;
 mod forwarding;
 mod garbage;

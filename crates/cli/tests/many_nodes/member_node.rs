@@ -45,6 +45,9 @@ pub(crate) struct Tuning {
     pub(crate) ignore_first_sigterm: bool,
     /// From so many uncommitted transactions on, new ones wait or are refused.
     pub(crate) uncommitted_max: u64,
+    /// After so long a pending node that asks no more is forgotten; the node's own choice without it. Certificates are looked at
+    /// as often.
+    pub(crate) pending_node_timeout: Option<Duration>,
 }
 
 impl Default for Tuning {
@@ -58,6 +61,7 @@ impl Default for Tuning {
             backup_fetch: false,
             ignore_first_sigterm: false,
             uncommitted_max: 10_000,
+            pending_node_timeout: None,
         }
     }
 }
@@ -199,6 +203,9 @@ fn configuration(settings: &NodeSettings<'_>, tuning: Tuning, published: &str) -
     configuration["consensus"] = json!({"message_timeout": "50ms", "election_timeout": millis(tuning.election_timeout), "max_uncommitted_tx_count": tuning.uncommitted_max});
     configuration["ignore_first_sigterm"] = tuning.ignore_first_sigterm.into();
     configuration["ledger"]["read_only_directories"] = json!([EARLIER]);
+    if let Some(timeout) = tuning.pending_node_timeout {
+        configuration["pending_node_timeout"] = millis(timeout).into();
+    }
     if let Some(interval) = tuning.snapshot_time_interval {
         configuration["snapshots"]["time_interval"] = millis(interval).into();
     }

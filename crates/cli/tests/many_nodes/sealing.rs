@@ -1,6 +1,6 @@
 //! Recovery without members' shares: a killed node's successor unseals the ledger secret; several decide among themselves.
 
-mod lives;
+pub(crate) mod lives;
 
 use crate::service::wait_for;
 use ccf_crypto::cert::Certificate;

@@ -8,7 +8,14 @@ use crate::{
 };
 use ccf_ledger::receipt::TransactionReceipt;
 use ccf_types::{Digest, TxId};
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 /// The result of dispatching a request.
 #[derive(Debug)]
@@ -33,6 +40,27 @@ pub enum Outcome {
     /// Keep the response until the transaction is Committed or Invalid; meanwhile the session processes no
     /// further request.
     Pending(Pending),
+    /// The response is still being made, on another thread; meanwhile the session processes no further request.
+    Later(Later),
+}
+
+/// A response that something else than a commit holds up, as [`EndpointContext::respond_later`] was given it.
+///
+/// [`EndpointContext::respond_later`]: crate::EndpointContext::respond_later
+pub struct Later(pub(crate) Pin<Box<dyn Future<Output = Response> + Send>>);
+
+impl Future for Later {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Later").finish_non_exhaustive()
+    }
 }
 
 /// Makes of a response what is sent when nothing was decided in time.

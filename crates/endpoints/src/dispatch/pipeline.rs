@@ -180,6 +180,7 @@ impl Dispatcher {
             on_local_commit: None,
             on_global_commit: None,
             wants_receipt: false,
+            later: None,
         };
         // A panic of an endpoint ends its request, not the worker; the transaction is dropped with the context.
         let result = catch_unwind(AssertUnwindSafe(|| (endpoint.handler)(&mut context)));
@@ -187,6 +188,11 @@ impl Dispatcher {
             Ok(Ok(())) => {}
             Ok(Err(error)) => context.response = error.into_response(),
             Err(_) => return Err(ErrorResponse::internal("The endpoint panicked.")),
+        }
+        if let Some(later) = context.later.take() {
+            drop(context);
+            let lost = self.check_consistency(session);
+            return Ok(Attempt::Done(lost.unwrap_or(Outcome::Later(later))));
         }
         let executed = Executed::of(context);
         let outcome = self.conclude(executed, session, guarantee)?;
@@ -423,7 +429,7 @@ impl Call<'_> {
         let status = match outcome {
             Outcome::Respond(response) | Outcome::RespondAndClose(response) => response.status,
             Outcome::Pending(pending) => pending.response.status,
-            Outcome::Forward(_) => return,
+            Outcome::Forward(_) | Outcome::Later(_) => return,
         };
         self.event = Some(RequestEvent::Completed {
             method: self.request.method(),

@@ -36,20 +36,23 @@ pub fn delete_copied_chunks(
     Ok(deleted)
 }
 
-/// Deletes the oldest committed snapshots of a directory beyond `keep`. Returns what was deleted.
+/// Deletes the committed snapshots of a directory that are older than `oldest_kept`. Returns what was deleted. Which
+/// ones there are enough of is for the caller to know: a name proves nothing.
 ///
 /// # Errors
 /// [`FileError::Io`] if a directory or file cannot be used; what was deleted before stays deleted.
-pub fn delete_old_snapshots(directory: &Path, keep: usize) -> Result<Vec<PathBuf>, FileError> {
-    let mut snapshots: Vec<_> = file_names(directory)?
+pub fn delete_older_snapshots(
+    directory: &Path,
+    oldest_kept: SnapshotName,
+) -> Result<Vec<PathBuf>, FileError> {
+    let mut older: Vec<_> = file_names(directory)?
         .iter()
         .filter_map(|name| SnapshotName::parse(name))
-        .filter(|name| name.committed)
+        .filter(|name| name.committed && *name < oldest_kept)
         .collect();
-    snapshots.sort();
-    snapshots.truncate(snapshots.len().saturating_sub(keep));
+    older.sort();
     let mut deleted = Vec::new();
-    for snapshot in snapshots {
+    for snapshot in older {
         let path = directory.join(snapshot.to_string());
         fs::remove_file(&path).map_err(FileError::io(&path))?;
         deleted.push(path);
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_snapshots_stay() {
+    fn only_older_committed_snapshots_go() {
         let all = [
             "snapshot_9_10.committed",
             "snapshot_20_21.committed",
@@ -161,7 +164,8 @@ mod tests {
             "snapshot_5_6",
         ];
         let directory = directory(&all.map(|name| (name, "s")));
-        assert_eq!(delete_old_snapshots(directory.path(), 2).expect("deletes").len(), 1);
+        let oldest_kept = SnapshotName::parse("snapshot_20_21.committed").expect("a name");
+        assert_eq!(delete_older_snapshots(directory.path(), oldest_kept).expect("deletes").len(), 1);
         assert_eq!(
             left(&directory),
             ["snapshot_100_101.committed", "snapshot_20_21.committed", "snapshot_5_6"]

@@ -136,6 +136,16 @@ impl Index {
         Some((offset, lengths.collect()))
     }
 
+    /// Where the entries of the open file that begins with `start` begin, up to `to`, and where that one ends; none if it is
+    /// not there.
+    pub(super) fn open_offsets(&self, start: SeqNo, to: SeqNo) -> Option<Vec<u64>> {
+        let view = self.open.get(&start)?;
+        let count = usize::try_from(to.0.checked_sub(start.0)?.checked_add(1)?).ok()?;
+        let starts = view.offsets.get(..count)?.iter().map(|offset| u64::from(*offset));
+        let end = view.offsets.get(count).map_or(view.end, |next| u64::from(*next));
+        Some(starts.chain([end]).collect())
+    }
+
     /// Opens the file that is listed for an entry. One that is gone meanwhile is taken off the list.
     fn open_listed(&mut self, seqno: SeqNo) -> Result<Option<Arc<CommittedChunk>>, FileError> {
         for directory in &mut self.directories {

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     FileError,
-    chunk::{FIRST_ENTRY_AT, read_table_position},
+    chunk::read_table_position,
     index::{Index, Place},
 };
 use crate::entry::{EntryError, EntryHeader, HEADER_BYTES, seqno_at};
@@ -44,17 +44,6 @@ impl EntryRange {
             .zip(&self.ends)
             .zip(self.from.0..)
             .map(|((start, end), seqno)| (SeqNo(seqno), &self.bytes[start..*end]))
-    }
-
-    /// The entries as a complete chunk file (section 12.2); none if it would be too large for its table.
-    #[must_use]
-    pub fn to_chunk(&self) -> Option<Vec<u8>> {
-        let mut chunk = (FIRST_ENTRY_AT + self.bytes.len() as u64).to_le_bytes().to_vec();
-        chunk.extend(&self.bytes);
-        for start in std::iter::once(&0).chain(&self.ends).take(self.ends.len()) {
-            chunk.extend(u32::try_from(FIRST_ENTRY_AT + *start as u64).ok()?.to_le_bytes());
-        }
-        Some(chunk)
     }
 
     pub(super) fn next(&self) -> SeqNo {
@@ -240,6 +229,10 @@ impl CommittedChunk {
         &self.path
     }
 
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn open(path: PathBuf, start: SeqNo, end: SeqNo) -> Result<Self, FileError> {
         let file = File::open(&path).map_err(FileError::io(&path))?;
         let file_bytes = file.metadata().map_err(FileError::io(&path))?.len();
@@ -257,7 +250,7 @@ impl CommittedChunk {
     }
 
     /// The offsets of the entries `from ..= to`, and where the last of them ends. As many as could fit `bytes_max`.
-    fn offsets(&self, from: SeqNo, to: SeqNo, bytes_max: usize) -> Result<Vec<u64>, FileError> {
+    pub(super) fn offsets(&self, from: SeqNo, to: SeqNo, bytes_max: usize) -> Result<Vec<u64>, FileError> {
         let first = from.0 - self.start.0;
         let fit = bytes_max as u64 / crate::entry::PUBLIC_AT as u64 + 1;
         let count = (to.0 - from.0 + 1).min(fit);

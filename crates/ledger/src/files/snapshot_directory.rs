@@ -40,12 +40,18 @@ pub fn list_snapshots(directory: &Path) -> Result<Vec<SnapshotPath>, FileError> 
     Ok(snapshots)
 }
 
-/// The newest committed snapshot that is not empty and not older than `since`.
+/// The newest committed snapshot that is not empty, not older than `since` and not beyond `committed`: up to there the
+/// ledger is committed, so what has the name of a later one is none.
 ///
 /// # Errors
 /// [`FileError::Io`] if the directory cannot be read.
-pub fn newest_snapshot(directory: &Path, since: SeqNo) -> Result<Option<SnapshotPath>, FileError> {
-    let newest = list_snapshots(directory)?.into_iter().find(|snapshot| snapshot.bytes > 0);
+pub fn newest_snapshot(
+    directory: &Path,
+    since: SeqNo,
+    committed: SeqNo,
+) -> Result<Option<SnapshotPath>, FileError> {
+    let mut listed = list_snapshots(directory)?.into_iter();
+    let newest = listed.find(|snapshot| snapshot.bytes > 0 && snapshot.name.seqno <= committed);
     Ok(newest.filter(|snapshot| snapshot.name.seqno >= since))
 }
 

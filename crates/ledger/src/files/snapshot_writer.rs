@@ -13,6 +13,10 @@ use std::{
     fs::{self, File, OpenOptions},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::{
@@ -45,6 +49,8 @@ pub struct SnapshotWriter {
     private_bytes: u64,
     /// Bytes of entries still to come for the current map.
     announced: u64,
+    /// Set by another thread once nobody wants the file any more.
+    abandoned: Arc<AtomicBool>,
 }
 
 /// A whole snapshot on disk without its receipt and its name. Dropped, the file is deleted.
@@ -86,9 +92,17 @@ impl SnapshotWriter {
             public_bytes: 0,
             private_bytes: 0,
             announced: 0,
+            abandoned: Arc::default(),
         };
         head.encode(&mut writer.buffer);
         Ok(writer)
+    }
+
+    /// Once `abandoned` is set, by whichever thread, the next block is refused with [`FileError::Abandoned`].
+    #[must_use]
+    pub fn until(mut self, abandoned: Arc<AtomicBool>) -> Self {
+        self.abandoned = abandoned;
+        self
     }
 
     /// The next map, whose entries have `entries_bytes` in all, as [`crate::snapshot::entry_bytes`] counts.
@@ -148,6 +162,7 @@ impl SnapshotWriter {
         hash.update(&head);
         let mut at = head.len() as u64;
         for (len, digest) in &self.blocks {
+            check_wanted(&self.abandoned, self.seqno)?;
             self.buffer.resize(*len, 0);
             self.file.file.read_exact_at(&mut self.buffer, at).map_err(FileError::io(&path))?;
             if sha256(&self.buffer) != *digest {
@@ -169,6 +184,7 @@ impl SnapshotWriter {
     }
 
     fn write_block(&mut self) -> Result<(), FileError> {
+        check_wanted(&self.abandoned, self.seqno)?;
         let len = self.buffer.len() as u64;
         let at = PUBLIC_AT as u64 + self.public_bytes + self.private_bytes;
         match self.domain {
@@ -187,6 +203,10 @@ impl SnapshotWriter {
         self.buffer.clear();
         Ok(())
     }
+}
+
+fn check_wanted(abandoned: &AtomicBool, seqno: SeqNo) -> Result<(), FileError> {
+    if abandoned.load(Ordering::Acquire) { Err(FileError::Abandoned(seqno)) } else { Ok(()) }
 }
 
 impl UnnamedSnapshot {

@@ -4,6 +4,7 @@ mod entries;
 mod files;
 mod golden;
 mod merkle;
+mod prefix;
 mod renaming;
 mod signatures;
 mod snapshots;

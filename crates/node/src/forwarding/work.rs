@@ -131,8 +131,8 @@ impl Executor {
             Dispatched::RespondAndClose(response) => {
                 self.send(&from, &answer(forwarded, &response, method, true));
             }
-            // Dispatch forwards nothing twice.
-            Dispatched::Forward(_) => {}
+            // Dispatch forwards nothing twice, and nothing that each node serves itself.
+            Dispatched::Forward(_) | Dispatched::Later(_) => {}
             Dispatched::Pending(pending) => {
                 let asked = ForwardedRequest { request: Bytes::new(), ..forwarded.clone() };
                 let queue = Arc::clone(&self.queue);

@@ -2,7 +2,7 @@
 
 use super::{Shared, local, schemas};
 use ccf_consensus::{Configuration, Nodes, Status};
-use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Method};
+use ccf_endpoints::{EndpointContext, EndpointDefinition, ErrorCode, ErrorResponse, Method, Response};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -11,31 +11,39 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
     let config = shared.clone();
     vec![
         local(Method::Get, "/consensus", move |ctx| {
-            let status = status(&details)?;
-            respond(ctx, &json!({"details": shown(&status)}))
+            respond(ctx, &details, |status| json!({"details": shown(status)}))
         })
         .output::<schemas::ConsensusConfigDetails>()
         .summary("Details of replication"),
         local(Method::Get, "/config", move |ctx| {
-            let status = status(&config)?;
-            let latest = status.configurations.newest().map(|newest| addresses(&newest.nodes));
-            respond(ctx, &latest.unwrap_or_default().into())
+            respond(ctx, &config, |status| {
+                let latest = status.configurations.newest().map(|newest| addresses(&newest.nodes));
+                latest.unwrap_or_default().into()
+            })
         })
         .output::<BTreeMap<String, schemas::ConsensusNodeConfig>>()
         .summary("Addresses of the latest configuration"),
     ]
 }
 
-fn respond(ctx: &mut EndpointContext<'_>, value: &Value) -> Result<(), ErrorResponse> {
-    ctx.respond_json(value)
-}
-
-fn status(shared: &Shared) -> Result<Status, ErrorResponse> {
+/// Answers with what is shown of the status, once the replicator has said it.
+fn respond(
+    ctx: &mut EndpointContext<'_>,
+    shared: &Shared,
+    show: fn(&Status) -> Value,
+) -> Result<(), ErrorResponse> {
     let unconfigured = || ErrorResponse::new(ErrorCode::ResourceNotFound, "No configured consensus");
     if !shared.facts.state().is_part_of_network() {
         return Err(unconfigured());
     }
-    shared.node.inbox.consensus_status().ok_or_else(unconfigured)
+    let status = shared.node.inbox.consensus_status();
+    ctx.respond_later(async move {
+        match status.await {
+            Some(status) => Response::with_body(200, "application/json", show(&status).to_string()),
+            None => unconfigured().into_response(),
+        }
+    });
+    Ok(())
 }
 
 fn addresses(nodes: &Nodes) -> Map<String, Value> {

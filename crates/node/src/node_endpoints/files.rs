@@ -1,6 +1,7 @@
 //! Downloads of snapshots and committed ledger chunks (node specification, section 13.6). Only the main directories are
 //! looked at.
 
+mod answer;
 mod content;
 mod digests;
 mod prefix;
@@ -103,7 +104,8 @@ fn find_snapshot(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), Err
         let why = "Node is not primary; redirecting for preferable snapshot";
         return elsewhere(ctx, &primary, &format!("/node/snapshot{query}"), why);
     }
-    match newest_snapshot(&files.directories.snapshots, SeqNo(since)).map_err(|e| unreadable(&e))? {
+    let newest = newest_snapshot(&files.directories.snapshots, SeqNo(since), files.committed());
+    match newest.map_err(|e| unreadable(&e))? {
         Some(snapshot) => {
             let path = format!("/node/snapshot/{}", snapshot.name);
             redirect::to_node(ctx, &files.shared.facts.node_id, &path)
@@ -120,7 +122,7 @@ fn get_snapshot(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), Erro
     let unknown = format!("This node does not have a snapshot named {name}");
     let known = SnapshotName::parse(&name).is_some_and(|parsed| parsed.committed);
     let content = open(known.then(|| files.directories.snapshots.join(&name)), &name)?;
-    content::respond(ctx, content, &name, "x-ms-ccf-snapshot-name", &unknown, &files.digests)
+    answer::respond(ctx, content, &name, "x-ms-ccf-snapshot-name", &unknown, &files.digests)
 }
 
 fn find_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorResponse> {
@@ -184,12 +186,12 @@ fn get_chunk(files: &Files, ctx: &mut EndpointContext<'_>) -> Result<(), ErrorRe
     let unknown = format!("This node does not have a ledger chunk named {name}");
     let known = ChunkName::parse(&name).is_some_and(|parsed| parsed.committed && !parsed.recovery);
     let content = open(known.then(|| files.directories.ledger.join(&name)), &name)?;
-    content::respond(ctx, content, &name, CHUNK_NAME, &unknown, &files.digests)
+    answer::respond(ctx, content, &name, CHUNK_NAME, &unknown, &files.digests)
 }
 
 fn open(path: Option<PathBuf>, name: &str) -> Result<Option<Content>, ErrorResponse> {
     let content = path.map(|path| Content::open(&path)).transpose();
-    Ok(content.map_err(|error| content::unreadable(name, &error))?.flatten())
+    Ok(content.map_err(|error| answer::unreadable(name, &error))?.flatten())
 }
 
 impl Files {

@@ -54,6 +54,9 @@ struct Metrics {
     /// Beyond the published schema, which is CCF's.
     #[schemars(skip)]
     node_to_node: NodeToNode,
+    /// Certificates of the service, of nodes and of members that end soon or have ended; the log names them.
+    #[schemars(skip)]
+    certificates_expiring: u64,
 }
 
 /// What became of what other nodes sent; not part of CCF's answer.
@@ -123,7 +126,7 @@ struct HttpErrors {
 }
 
 impl Metrics {
-    fn of(metrics: &SessionMetrics, node_to_node: NodeToNode) -> Metrics {
+    fn of(metrics: &SessionMetrics, shared: &Shared) -> Metrics {
         let interfaces = metrics.interfaces.iter().map(|interface| {
             let sessions = InterfaceSessions {
                 active: interface.active,
@@ -140,7 +143,11 @@ impl Metrics {
         });
         let interfaces = interfaces.collect();
         let sessions = Sessions { active: metrics.active, interfaces, peak: metrics.peak };
-        Metrics { sessions, node_to_node }
+        Metrics {
+            sessions,
+            node_to_node: NodeToNode::of(shared),
+            certificates_expiring: shared.facts.certificates_expiring.load(Ordering::Acquire),
+        }
     }
 }
 
@@ -183,7 +190,7 @@ pub(super) fn endpoints(shared: &Shared) -> Vec<EndpointDefinition> {
         .summary("Version of this node"),
         local(Method::Get, "/metrics", move |ctx| {
             match metrics.facts.server.get().and_then(ServerHandle::metrics) {
-                Some(sessions) => respond(ctx, Metrics::of(&sessions, NodeToNode::of(&metrics))),
+                Some(sessions) => respond(ctx, Metrics::of(&sessions, &metrics)),
                 None => Err(ErrorResponse::internal("The HTTP server is not running.")),
             }
         })

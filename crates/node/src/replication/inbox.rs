@@ -5,7 +5,7 @@
 //! anyway, entries may wait for it, and the replicator handles them in one go. Messages of peers wake it at once. The
 //! replicator sleeps only after it has said so, so no wake-up is lost.
 
-use super::FinishedEntry;
+use super::{FinishedEntry, status_board::StatusBoard};
 use bytes::Bytes;
 use ccf_consensus::Status;
 use ccf_kv::Store;
@@ -14,6 +14,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::VecDeque,
+    future::Future,
     time::{Duration, Instant},
 };
 
@@ -32,6 +33,7 @@ const ROOT_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Inbox {
     state: Mutex<State>,
     changed: Condvar,
+    pub(super) board: StatusBoard,
 }
 
 #[derive(Default)]
@@ -42,7 +44,6 @@ struct State {
     messages: Vec<PeerMessage>,
     message_bytes: usize,
     messages_dropped: u64,
-    status_queries: Vec<Sender<Status>>,
     nominate_successor: bool,
     sign: bool,
     finish_recovery: bool,
@@ -93,7 +94,6 @@ pub(super) struct Taken {
     pub(super) root_queries: Vec<RootQuery>,
     pub(super) chunk_requests: Vec<SeqNo>,
     pub(super) messages: Vec<PeerMessage>,
-    pub(super) status_queries: Vec<Sender<Status>>,
     pub(super) nominate_successor: bool,
     pub(super) sign: bool,
     pub(super) finish_recovery: bool,
@@ -144,15 +144,12 @@ impl Inbox {
         self.state.lock().messages_dropped
     }
 
-    /// What consensus knows at this moment; none if the node does not take part in a network (yet).
-    #[must_use]
-    pub fn consensus_status(&self) -> Option<Status> {
-        let (answer, status) = bounded(1);
-        let mut state = self.state.lock();
-        state.status_queries.push(answer);
-        self.notify(&mut state);
-        drop(state);
-        status.recv_timeout(ROOT_PATIENCE).ok()
+    /// What consensus knows at this moment, or a moment ago if the replicator is stuck; none if the node does not take part in a
+    /// network (yet).
+    pub fn consensus_status(&self) -> impl Future<Output = Option<Status>> + Send + use<> {
+        let asked = self.board.ask();
+        self.wake();
+        asked
     }
 
     /// This node is to stop soon: if it is primary, another one should stand for election.
@@ -213,6 +210,12 @@ impl Inbox {
         self.notify(&mut self.state.lock());
     }
 
+    /// Whether the replicator was asked to end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state.lock().stopped
+    }
+
     /// Asks the replicator to finish what is there and end.
     pub fn stop(&self) {
         self.state.lock().stopped = true;
@@ -244,7 +247,6 @@ impl Inbox {
         taken.root_queries.append(&mut state.root_queries);
         taken.chunk_requests.append(&mut state.chunk_requests);
         taken.messages.append(&mut state.messages);
-        taken.status_queries.append(&mut state.status_queries);
         taken.nominate_successor |= std::mem::take(&mut state.nominate_successor);
         taken.sign |= std::mem::take(&mut state.sign);
         taken.finish_recovery |= std::mem::take(&mut state.finish_recovery);

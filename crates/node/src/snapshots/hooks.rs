@@ -31,7 +31,7 @@ pub(super) enum Event {
     Tree(SeqNo, SmallBytes),
     /// Everything after this is rolled back.
     Rollback(SeqNo),
-    /// The node stops.
+    /// The node stops: the thread is to look.
     Stop,
 }
 

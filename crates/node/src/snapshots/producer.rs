@@ -19,7 +19,11 @@ use ccf_ledger::{
 use ccf_types::{Digest, SeqNo};
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::Ordering, mpsc::Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
+    },
     time::{Instant, UNIX_EPOCH},
 };
 
@@ -28,6 +32,8 @@ pub(super) struct Producer {
     store: Store,
     host: Arc<dyn SnapshotHost>,
     interest: Arc<Interest>,
+    /// The node stops: nothing is begun any more, and what is under way is given up.
+    stop: Arc<AtomicBool>,
     /// States whose signatures are not committed yet, ascending.
     #[expect(clippy::vec_box, reason = "points are moved between queues; they hold whole states")]
     points: Vec<Box<Planned>>,
@@ -65,21 +71,24 @@ impl Producer {
         store: Store,
         host: Arc<dyn SnapshotHost>,
         interest: Arc<Interest>,
+        stop: Arc<AtomicBool>,
     ) -> Self {
-        Self { directory, store, host, interest, points: Vec::new(), waiting: Vec::new() }
+        Self { directory, store, host, interest, stop, points: Vec::new(), waiting: Vec::new() }
     }
 
-    /// Works until told to stop.
+    /// Works until told to stop; what is unfinished then is deleted.
     pub(super) fn run(mut self, events: &Receiver<Event>) {
         while let Ok(event) = events.recv() {
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
             match event {
                 Event::Point(point) => self.points.push(point),
-                Event::Committed => {}
+                Event::Committed | Event::Stop => {}
                 Event::Evidence(seqno, digest) => self.confirm(seqno, &digest),
                 Event::Signature(seqno, value) => self.signed(seqno, &value),
                 Event::Tree(seqno, blob) => self.complete(seqno, &blob),
                 Event::Rollback(seqno) => self.rollback(seqno),
-                Event::Stop => return,
             }
             self.make_newest();
             self.note_interest();
@@ -98,6 +107,9 @@ impl Producer {
         let seqno = planned.point.state.tx_id().seqno;
         match self.make(*planned) {
             Ok(waiting) => self.waiting.push(waiting),
+            Err(Failure::File(FileError::Abandoned(_))) => {
+                tracing::info!("The snapshot at {seqno} is given up: the node stops");
+            }
             Err(failure) => tracing::warn!("The snapshot at {seqno} was not made: {failure}"),
         }
     }
@@ -108,7 +120,8 @@ impl Producer {
         let SnapshotPoint { state, leaf, view_history, secret } = point;
         let version = state.tx_id().seqno;
         let head = SnapshotHead { seqno: version, leaf, view_history };
-        let mut writer = SnapshotWriter::create(&self.directory, &head, &secret)?;
+        let mut writer =
+            SnapshotWriter::create(&self.directory, &head, &secret)?.until(Arc::clone(&self.stop));
         state.write_to(&mut writer)?;
         drop(state);
         let snapshot = writer.finish()?;

@@ -415,6 +415,9 @@ impl<'a> Assembly<'a> {
             }),
         };
         let replicator = Replicator::begin(parts, beginning, Moment::now());
+        let pending_timeout = millis(&config.pending_node_timeout);
+        let housekeeping =
+            Housekeeping::start(Arc::clone(&self.facts), Arc::clone(&self.node), pending_timeout)?;
         let service = RunningService {
             facts: self.facts,
             node: Arc::clone(&self.node),
@@ -422,8 +425,8 @@ impl<'a> Assembly<'a> {
             server: self.server,
             peers: self.peers,
             snapshots,
-            _cleanup: FilesCleanup::start(config)?,
-            _housekeeping: Housekeeping::start(Arc::clone(&self.node), millis(&config.pending_node_timeout))?,
+            _cleanup: FilesCleanup::start(config, &self.node)?,
+            _housekeeping: housekeeping,
             chores_begin: Some(chores_begin),
             replication: None,
             decision: None,

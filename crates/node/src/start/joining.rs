@@ -17,9 +17,17 @@ use ccf_governance::{
     tables::{self, node::NodeStatus},
 };
 use ccf_kv::Store;
-use ccf_ledger::{files::SnapshotPath, merkle::MerkleTree, secrets::LedgerSecrets, snapshot::SnapshotTrust};
+use ccf_ledger::{
+    files::{SnapshotPath, ignore_snapshot},
+    merkle::MerkleTree,
+    secrets::LedgerSecrets,
+    snapshot::SnapshotTrust,
+};
 use ccf_types::SeqNo;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 /// What was read before the node touches anything.
 pub(crate) struct PreparedJoin {
@@ -63,7 +71,7 @@ pub(super) async fn start(
             retry_interval: settings.fetch_snapshot_retry_interval.duration(),
             bytes_max: settings.fetch_snapshot_max_size.bytes(),
         };
-        SnapshotFetcher::new(settings, set_aside)
+        SnapshotFetcher::new(settings, set_aside.clone())
     });
     let source = fetcher.as_mut().map(|fetcher| fetcher as &mut dyn SnapshotSource);
     let joined = join(parameters, source).await?;
@@ -72,7 +80,28 @@ pub(super) async fn start(
     if let Some(fetched) = &fetched {
         assembly.facts.startup_seqno.store(fetched.seqno().0, Ordering::Release);
     }
-    begin(assembly, joined, fetched.or(snapshot))
+    let snapshot = fetched.or(snapshot);
+    let used = snapshot.as_ref().map(StartupSnapshot::path);
+    ignore_unused(&config.snapshots.directory, &set_aside, used);
+    begin(assembly, joined, snapshot)
+}
+
+/// Renames snapshots of this node's own directory that the service has not signed and the node did not begin with: it is not
+/// to offer them to others, or to count them.
+fn ignore_unused(directory: &Path, set_aside: &[SnapshotPath], used: Option<&Path>) {
+    let own = set_aside.iter().filter(|it| it.path.parent() == Some(directory));
+    for snapshot in own.filter(|it| Some(it.path.as_path()) != used) {
+        let shown = snapshot.path.display();
+        match ignore_snapshot(snapshot) {
+            Ok(aside) => tracing::warn!(
+                "Snapshot {shown} was not signed by this service: it was set aside as {}",
+                aside.display()
+            ),
+            Err(error) => {
+                tracing::error!("Snapshot {shown}, which this service has not signed, stays: {error}");
+            }
+        }
+    }
 }
 
 fn request(assembly: &Assembly<'_>, startup_seqno: SeqNo) -> JoinRequest {

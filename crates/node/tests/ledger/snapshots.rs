@@ -13,7 +13,7 @@ use ccf_node::{
     replay::{ReplayPlan, ReplayState, replay_into},
     snapshots::{
         OtherSigner, SnapshotHost, SnapshotLimits, SnapshotPoint, SnapshotSettings, Snapshots, Submitted,
-        choose_startup_snapshot, view_history,
+        ValidSnapshots, choose_startup_snapshot, view_history,
     },
 };
 use ccf_types::{Digest, MapName, SeqNo};
@@ -22,7 +22,10 @@ use std::{
     fs,
     path::Path,
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -240,6 +243,66 @@ fn a_damaged_snapshot_is_set_aside_and_the_next_older_one_used() {
     assert!(same.exists(), "nothing is renamed in a read-only directory");
     node.snapshots.stop();
     other.snapshots.stop();
+}
+
+/// Whoever can write to the directory gives a file the name of a newer snapshot: that must not make others go.
+#[test]
+fn only_what_holds_counts_as_a_newer_snapshot() {
+    let (node, file) = with_snapshot();
+    let directory = tempfile::tempdir().expect("temporary");
+    let path = |name: &str| directory.path().join(name);
+    let own = file.name.to_string();
+    fs::copy(&file.path, path(&own)).expect("copied");
+    fs::write(path("snapshot_999999999_999999999.committed"), b"rubbish").expect("written");
+    fs::write(path("snapshot_40_41.committed"), b"rubbish").expect("written");
+    // A whole one with the name of another, and one of another service.
+    fs::copy(&file.path, path("snapshot_30_31.committed")).expect("copied");
+    let (other, foreign) = with_snapshot();
+    fs::copy(&foreign.path, path("snapshot_50_51.committed")).expect("copied");
+    let mut valid = ValidSnapshots::default();
+    let (service, stop) = (&node.service.certificate, AtomicBool::new(false));
+    let mut newest = |committed, enough| {
+        let found = valid.newest(directory.path(), SeqNo(committed), service, enough, &stop);
+        found.expect("listed").into_iter().map(|found| found.name.to_string()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(newest(100, 1), [own.clone()]);
+        assert_eq!(newest(1_000_000_000, 5), [own.clone()]);
+        assert!(newest(file.name.seqno.0 - 1, 1).is_empty(), "it is not committed");
+    }
+    // A file that changes is read again.
+    fs::write(path(&own), b"rubbish").expect("written");
+    assert!(newest(100, 1).is_empty());
+    fs::copy(&file.path, path(&own)).expect("copied");
+    assert_eq!(newest(100, 1), [own]);
+    stop.store(true, Ordering::Release);
+    assert!(newest(100, 1).is_empty(), "the node stops");
+    node.snapshots.stop();
+    other.snapshots.stop();
+}
+
+/// However large the state.
+#[test]
+fn a_stop_does_not_wait_for_a_snapshot_that_is_being_written() {
+    let mut node = start(1000);
+    let value = vec![7; 4 << 10];
+    for _ in 0..50 {
+        node.service.commit(|service, tx| {
+            let first = service.last().seqno.0 * 1000;
+            for key in first..first + 200 {
+                tx.raw(&RECORDS).put(key.to_le_bytes().as_slice(), value.as_slice());
+            }
+        });
+    }
+    node.snapshots.request(node.service.last().seqno);
+    node.sign();
+    // It is being written.
+    until(|| fs::read_dir(&node.snapshot_directory).expect("listed").next());
+    let began = Instant::now();
+    node.snapshots.stop();
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(node.host.wanted.lock().is_none(), "it was finished before the stop");
+    until(|| fs::read_dir(&node.snapshot_directory).expect("listed").next().is_none().then_some(()));
 }
 
 #[test]

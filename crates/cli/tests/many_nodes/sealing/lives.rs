@@ -1,6 +1,10 @@
 //! A service whose nodes seal, its lives one after the other: started, killed, recovered from what is left on disk.
 
-use crate::{messages, service::wait_for, shell, verdicts};
+use crate::{
+    messages,
+    service::{copy_files, wait_for},
+    shell, verdicts,
+};
 use ccf_cli::{
     governance_client::{BALLOT_YES, GovernanceClient},
     http_client::{HttpClient, Protocol},
@@ -32,6 +36,7 @@ const PREDECESSOR: &str = "predecessor.pem";
 pub(crate) struct Consortium {
     members: Vec<Identity>,
     root: TempDir,
+    snapshot_tx_interval: u64,
 }
 
 /// One node of one life. Dropping it stops its process.
@@ -73,7 +78,19 @@ impl Consortium {
         };
         let members = (0..2).map(|index| make(format!("member{index}"), true)).collect();
         make("user0".to_owned(), false);
-        Consortium { members, root }
+        Consortium { members, root, snapshot_tx_interval: 1_000_000 }
+    }
+
+    /// The same, whose nodes take snapshots after so many transactions.
+    pub(crate) fn with_snapshots(snapshot_tx_interval: u64) -> Self {
+        Consortium { snapshot_tx_interval, ..Consortium::new() }
+    }
+
+    /// Gives a node that is still to join the files that another one has left.
+    pub(crate) fn give(&self, name: &str, remains: &Remains) {
+        for folder in ["0.ledger", "0.snapshots"] {
+            copy_files(&remains.folder.join(folder), &self.root.path().join(name).join(folder));
+        }
     }
 
     fn launch(&self, name: &str, command: Command<'_>, plan: &Plan<'_>) -> Node {
@@ -109,7 +126,7 @@ impl Consortium {
             signature_interval: Duration::from_millis(50),
             validity_days: 1,
             ledger_chunk_bytes: 20_000,
-            snapshot_tx_interval: 1_000_000,
+            snapshot_tx_interval: self.snapshot_tx_interval,
             worker_threads: Some(1),
         };
         let mut configuration = settings.to_json();
@@ -207,13 +224,28 @@ pub(crate) struct Remains {
 }
 
 impl Remains {
+    /// Names of the files of one of its folders.
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
+        names(&self.folder.join(folder))
+    }
+
     /// Judges accept its ledger, of all lives, as that of the last service.
     pub(crate) fn must_be_accepted(&self) {
         verdicts::must_be_accepted(&self.folder.join("0.ledger"), &[], &self.folder.join("service_cert.pem"));
     }
 }
 
+fn names(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(folder).unwrap().flatten();
+    files.map(|entry| entry.file_name().into_string().unwrap()).collect()
+}
+
 impl Node {
+    /// Names of the files of one of its folders.
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
+        names(&self.folder.join(folder))
+    }
+
     /// A file the node writes when it starts.
     pub(crate) fn file(&mut self, name: &str) -> String {
         self.process.wait_for_file(name, || false).unwrap_or_else(|reason| panic!("{reason}"))

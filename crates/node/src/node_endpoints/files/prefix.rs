@@ -1,16 +1,14 @@
 //! Copies of the committed entries of a chunk that is not complete (node specification, section 13.6, of 7.0.x): a file
-//! that is made for the download and never changes, since what is committed does not.
+//! that exists for the download only and never changes, since what is committed does not.
 
-use super::{CHUNK_NAME, Files, content, content::Content, unreadable};
+use super::{CHUNK_NAME, Files, answer, content::Content, unreadable};
 use ccf_endpoints::{EndpointContext, ErrorCode, ErrorResponse};
 use ccf_ledger::files::{ChunkPath, PrefixName, list_chunks};
 use ccf_types::SeqNo;
+use std::sync::Arc;
 
 /// The query that asks for them.
 pub(super) const INCLUDE: &str = "include_committed_prefix";
-
-/// The largest that is made: what it needs in memory. The chunks of any sensible configuration are smaller.
-const PREFIX_BYTES_MAX: usize = 256 << 20;
 
 /// The copy that holds `since`: of the file in progress that it is in, all that is committed. `chunks` are the files of
 /// the main directory.
@@ -26,27 +24,19 @@ pub(super) fn get_prefix(files: &Files, ctx: &mut EndpointContext<'_>) -> Result
         return Err(ErrorResponse::new(ErrorCode::InvalidResourceName, text));
     };
     let unknown = format!("This node cannot provide committed ledger prefix {name}");
-    let bytes = if prefix.end <= files.committed() { make(files, prefix)? } else { None };
-    content::respond(
-        ctx,
-        bytes.map(|bytes| Content::Bytes(bytes.into())),
-        &name,
-        CHUNK_NAME,
-        &unknown,
-        &files.digests,
-    )
+    let content = if prefix.end <= files.committed() { find(files, prefix)? } else { None };
+    answer::respond(ctx, content, &name, CHUNK_NAME, &unknown, &files.digests)
 }
 
-fn make(files: &Files, prefix: PrefixName) -> Result<Option<Vec<u8>>, ErrorResponse> {
+fn find(files: &Files, prefix: PrefixName) -> Result<Option<Content>, ErrorResponse> {
     let chunks = list_chunks(&files.directories.ledger).map_err(|e| unreadable(&e))?;
     // Both ends in one file, of which it is the beginning: nobody can ask for the whole ledger at once.
     let starts = [prefix.start, prefix.end].map(|seqno| start_of(&chunks, seqno));
     if starts != [Some(prefix.start); 2] {
         return Ok(None);
     }
-    let range = files.directories.reader.read_range(prefix.start, prefix.end, PREFIX_BYTES_MAX);
-    let range = range.map_err(|e| unreadable(&e))?.filter(|range| range.to() == prefix.end);
-    Ok(range.and_then(|range| range.to_chunk()))
+    let found = files.directories.reader.prefix(prefix.start, prefix.end).map_err(|e| unreadable(&e))?;
+    Ok(found.map(|found| Content::Prefix(Arc::new(found), prefix)))
 }
 
 /// The first entry of the file that holds a position, or would.
