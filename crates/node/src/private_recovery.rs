@@ -29,7 +29,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::mpsc;
 
@@ -60,6 +60,9 @@ pub(crate) struct PrivateRecovery {
 /// Between two looks whether the entry with the secrets is committed.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How long a committed entry may take to get to this node's disk.
+const FILE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Between two attempts to end the recovery, which fail while there is no primary, or too much is uncommitted.
 const CLOSE_EVERY: Duration = Duration::from_millis(100);
 
@@ -89,10 +92,7 @@ impl PrivateRecovery {
             thread::sleep(LOOK_EVERY);
         }
         let target = own.node.status.committed_seqno();
-        // What is committed may still be on its way to this node's disk.
-        while own.reader.read_range(target, target, usize::MAX).map_err(|e| e.to_string())?.is_none() {
-            thread::sleep(LOOK_EVERY);
-        }
+        own.wait_for_file_with(target)?;
         own.facts.recovery_target.store(target.0, Ordering::Release);
         let secrets = {
             let mut known = own.secrets.write();
@@ -136,6 +136,18 @@ impl PrivateRecovery {
             Err(reason) => this.fail(&reason),
         };
         own.node.inbox.adopt(Adoption { private, last: target, done: Box::new(done) });
+        Ok(())
+    }
+
+    /// What is committed may still be on its way to this node's disk.
+    fn wait_for_file_with(&self, target: SeqNo) -> Result<(), String> {
+        let since = Instant::now();
+        while self.reader.read_range(target, target, usize::MAX).map_err(|e| e.to_string())?.is_none() {
+            if since.elapsed() > FILE_PATIENCE {
+                return Err(format!("transaction {target} is committed, but in none of the ledger files"));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
         Ok(())
     }
 

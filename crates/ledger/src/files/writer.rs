@@ -230,7 +230,7 @@ impl LedgerWriter {
     }
 
     /// The public replay ended with the signature at `seqno`: everything after it goes, and files begun from here on are
-    /// those of a recovery (section 16.1).
+    /// those of a recovery (section 16.1). The files may end before it, if the state is that of a snapshot.
     ///
     /// # Errors
     /// [`FileError::CommittedAfter`] if entries after `seqno` are in a committed file, which then is corrupt; nothing
@@ -241,8 +241,23 @@ impl LedgerWriter {
             return Err(FileError::CommittedAfter { path, last: seqno });
         }
         self.truncate(seqno)?;
+        if seqno > self.last {
+            self.leave_gap(seqno)?;
+        }
         self.begin_recovery(seqno);
         Ok(())
+    }
+
+    /// Goes on behind `seqno`, which is beyond the last file: a snapshot is newer than the files, of which some are missing
+    /// (section 13.5). None of them is written to any more.
+    fn leave_gap(&mut self, seqno: SeqNo) -> Result<(), FileError> {
+        self.guarded(|writer| {
+            if writer.incomplete().is_some() {
+                writer.complete_current()?;
+            }
+            writer.last = seqno;
+            writer.show_all()
+        })
     }
 
     /// Files begun from here on with an entry after `seqno` carry `.recovery` in their names until

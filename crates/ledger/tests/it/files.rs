@@ -591,6 +591,44 @@ fn recovery_stops_at_a_corrupt_committed_file() {
     assert!(matches!(result, Err(FileError::Misplaced { seqno: SeqNo(3), .. })), "{result:?}");
 }
 
+/// The state of a snapshot goes on although the newest files are missing (section 13.5): no file on disk is written to, and the names
+/// of new ones tell what they hold.
+#[test]
+fn recovery_from_a_snapshot_beyond_the_files_leaves_a_gap() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &[entry(&secret, 1, Flags::NONE, 1), entry(&secret, 2, Flags::CHUNK_AFTER, 2)]);
+    writer.commit(SeqNo(2)).expect("commits");
+    append_all(&mut writer, &[entry(&secret, 3, Flags::NONE, 3)]);
+    writer.flush().expect("flushed");
+    drop(writer);
+
+    let mut writer = open(directory.path());
+    let reader = writer.reader();
+    writer.recover(SeqNo(20)).expect("recovers");
+    assert_eq!(writer.last(), SeqNo(20));
+    let added = [entry(&secret, 21, Flags::CHUNK_BEFORE, 4), entry(&secret, 22, Flags::CHUNK_AFTER, 5)];
+    append_all(&mut writer, &added);
+    writer.flush().expect("flushed");
+    assert!(reader.read_range(SeqNo(4), SeqNo(20), usize::MAX).expect("read").is_none());
+    let range = reader.read_range(SeqNo(21), SeqNo(22), usize::MAX).expect("read").expect("there");
+    assert_eq!((range.from, range.to()), (SeqNo(21), SeqNo(22)));
+    assert!(
+        names(directory.path()).contains(&"ledger_21.recovery".to_owned()),
+        "{:?}",
+        names(directory.path())
+    );
+    writer.finish_recovery().expect("finished");
+    writer.commit(SeqNo(22)).expect("commits");
+    let expected = ["ledger_1-2.committed", "ledger_21-22.committed", "ledger_3-3.committed"];
+    assert_eq!(names(directory.path()), expected);
+
+    let reader = LedgerReader::new(directory.path(), &[]);
+    let range = reader.read_range(SeqNo(21), SeqNo(22), usize::MAX).expect("read").expect("there");
+    assert_eq!((range.from, range.to()), (SeqNo(21), SeqNo(22)));
+}
+
 /// A table whose offsets were altered never yields bytes that are no entries.
 #[test]
 fn an_altered_table_is_refused() {

@@ -90,11 +90,9 @@ pub(super) fn start(
         return Err(StartError::NoSealedData { name: sealing.location().to_owned(), seqno: last.seqno });
     }
     if let Some(stored) = assembly.store.begin().ro(&tables::SERVICE_INFO).get()?
-        && Certificate::from_pem(&stored.cert).is_ok_and(|stored| stored.spki_der() != previous.spki_der())
+        && let Ok(stored) = Certificate::from_pem(&stored.cert)
     {
-        tracing::warn!(
-            "The previous service identity given is not the one of the ledger: the service cannot be opened with it"
-        );
+        warn_of_other_identity(&previous, &stored);
     }
 
     let days = config.command.recover.clone().unwrap_or_default().initial_service_certificate_validity_days;
@@ -149,6 +147,20 @@ pub(super) fn start(
     Ok(running)
 }
 
+/// Says ahead of time that the members will not be able to open the service with the certificate given.
+fn warn_of_other_identity(given: &Certificate, stored: &Certificate) {
+    if stored.spki_der() != given.spki_der() {
+        tracing::warn!(
+            "The previous service identity given is not the one of the ledger: the service cannot be opened with it"
+        );
+    } else if stored.der() != given.der() {
+        tracing::warn!(
+            "The previous service certificate given was renewed since: transition_service_to_open must name the renewed one, \
+             which GET /node/service/previous_identity answers"
+        );
+    }
+}
+
 /// Who may have signed a snapshot if not the service to recover: one that this service says it continues.
 fn signer_before(reader: &LedgerReader, previous: &Certificate, path: &SnapshotPath) -> OtherSigner {
     let Ok(key) = previous.public_key() else { return OtherSigner::Stranger };
@@ -186,6 +198,14 @@ fn replay_public(
         }
     };
     let reader = assembly.writer.reader();
+    let files_end = assembly.writer.last();
+    if snapshot.is_some() && files_end < state.last.seqno {
+        tracing::warn!(
+            "The snapshot is of transaction {}, but the ledger files end with {files_end}: what is between is missing. To have it in \
+             historical queries, put those files into a read-only ledger directory",
+            state.last.seqno
+        );
+    }
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let plan = ReplayPlan { reader: &reader, secrets: None, to: None, threads };
     let mut progress = |progress: ReplayProgress| {
