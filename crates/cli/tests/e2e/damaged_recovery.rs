@@ -1,7 +1,11 @@
 //! Recoveries from damaged, foreign and missing files: nothing crashes, what cannot be used is named, and what can be
 //! used is.
 
-use crate::{messages, running::RunningSandbox, shell};
+use crate::{
+    messages,
+    running::{RunningSandbox, Stopped},
+    shell,
+};
 use ccf_cli::http_client::Protocol;
 use std::{
     fs,
@@ -18,7 +22,6 @@ struct Past {
 
 impl Past {
     fn new() -> Past {
-        let past = Past { folder: tempfile::tempdir().unwrap() };
         let sandbox = start(&[]).unwrap();
         let mut client = sandbox.client("user0", Protocol::Http1);
         for id in 0..MESSAGES {
@@ -28,16 +31,21 @@ impl Past {
                 messages::write(&mut client, id, "the last of ten");
             }
         }
-        let (ledger, snapshots, common) = (sandbox.ledger(), sandbox.snapshots_of(0), sandbox.common(""));
-        // As after a power failure: the last file stays open.
-        let copy = |from: &Path, to: &str| copy_folder(from, &past.folder.path().join(to));
         drop(client);
-        let stopped = sandbox.stop();
+        let (past, stopped) = Past::of(sandbox);
         stopped.must_be_clean();
-        copy(&ledger, "ledger");
-        copy(&snapshots, "snapshots");
-        copy(&common, "common");
         past
+    }
+
+    /// What a sandbox leaves behind; the last file stays open, as after a power failure.
+    fn of(sandbox: RunningSandbox) -> (Past, Stopped) {
+        let folders = [sandbox.ledger(), sandbox.snapshots_of(0), sandbox.common("")];
+        let stopped = sandbox.stop();
+        let past = Past { folder: tempfile::tempdir().unwrap() };
+        for (from, to) in folders.iter().zip(["ledger", "snapshots", "common"]) {
+            copy_folder(from, &past.path(to));
+        }
+        (past, stopped)
     }
 
     fn copy(&self) -> Past {
@@ -201,4 +209,29 @@ fn recoveries_from_bad_files_are_explained() {
     fs::write(newest, "no snapshot at all").unwrap();
     let log = bad.must_succeed("only a bad snapshot", true);
     assert!(log.contains("Ignoring corrupt snapshot") && !log.contains("Setting startup"), "{log}");
+}
+
+/// The newest ledger files are lost, but a snapshot is newer: the service goes on behind it, in files whose names tell the truth, and can
+/// be recovered again.
+#[test]
+fn a_recovery_from_a_snapshot_newer_than_the_ledger_files() {
+    let past = Past::new();
+    for lost in past.chunks().into_iter().skip(2) {
+        fs::remove_file(lost).unwrap();
+    }
+    let (mut past, mut written) = (past, vec![9]);
+    for round in 1..=2u64 {
+        let sandbox = past.recover(true).unwrap_or_else(|reason| panic!("recovery {round}: {reason}"));
+        let log = fs::read_to_string(sandbox.folder_of(0).join("out")).unwrap();
+        assert_eq!(log.contains("what is between is missing"), round == 1, "{log}");
+        let mut client = sandbox.client("user0", Protocol::Http1);
+        messages::write(&mut client, 5000 + round, "behind the gap");
+        written.push(5000 + round);
+        for id in &written {
+            assert!(messages::read(&mut client, *id).is_some(), "recovery {round}: {id}");
+        }
+        drop(client);
+        // The first says that files are missing.
+        past = Past::of(sandbox).0;
+    }
 }
