@@ -1,9 +1,10 @@
 //! The disk of one node: real ledger files, written later than asked, and torn when the machine dies.
 
+use crate::files;
 use bytes::Bytes;
 use ccf_ledger::{
     entry::Entry,
-    files::{FileError, LedgerReader, LedgerWriter, list_chunks},
+    files::{ChunkName, FileError, LedgerReader, LedgerWriter, list_chunks},
 };
 use ccf_node::replication::{DiskProgress, disk::LedgerSink};
 use ccf_simulator::Random;
@@ -29,6 +30,18 @@ pub(crate) struct LogEntry {
     pub(crate) committable: bool,
 }
 
+/// What happened to a log.
+pub(crate) struct Look {
+    /// Up to here nothing happened.
+    pub(crate) untouched: SeqNo,
+    /// The entry there; none if the log is empty to there.
+    pub(crate) before: TxId,
+    /// Entries behind it whose flags were mended, with those in between.
+    pub(crate) mended: Vec<LogEntry>,
+    /// Entries behind those.
+    pub(crate) new: Vec<LogEntry>,
+}
+
 struct State {
     writer: LedgerWriter,
     waiting: VecDeque<Command>,
@@ -37,6 +50,8 @@ struct State {
     log: Vec<LogEntry>,
     /// Entries of `log` from here on are new since somebody looked.
     seen: usize,
+    /// So much of the log is as it was when somebody looked.
+    untouched: usize,
     progress: Arc<DiskProgress>,
     written: TxId,
 }
@@ -89,13 +104,25 @@ impl Disk {
         !self.state.lock().waiting.is_empty()
     }
 
-    /// The length of the log, and the entries that nobody has looked at.
-    pub(crate) fn take_new(&self) -> (usize, Vec<LogEntry>, TxId) {
+    /// Whether entries with other flags are what it writes next.
+    pub(crate) fn is_mending(&self) -> bool {
+        matches!(self.state.lock().waiting.front(), Some(Command::Rewrite(..)))
+    }
+
+    /// What happened to the log since the last look.
+    pub(crate) fn look(&self) -> Look {
         let mut state = self.state.lock();
-        let from = state.seen;
+        let (seen, untouched) = (state.seen, state.untouched);
+        let at = |index: usize| state.log.get(index).map(|entry| entry.tx_id).unwrap_or_default();
+        let look = Look {
+            untouched: SeqNo(state.base.0 + untouched as u64),
+            before: untouched.checked_sub(1).map(at).unwrap_or_default(),
+            mended: state.log.get(untouched..seen).unwrap_or_default().to_vec(),
+            new: state.log.get(seen..).unwrap_or_default().to_vec(),
+        };
         state.seen = state.log.len();
-        let before = from.checked_sub(1).and_then(|at| state.log.get(at)).map(|entry| entry.tx_id);
-        (state.log.len(), state.log.get(from..).unwrap_or_default().to_vec(), before.unwrap_or_default())
+        state.untouched = state.log.len();
+        look
     }
 
     /// The entry at a position of the log.
@@ -131,6 +158,21 @@ impl Disk {
         Ok(())
     }
 
+    /// The files of complete chunks.
+    pub(crate) fn complete_chunks(&self) -> Result<Vec<ChunkName>, FileError> {
+        let chunks = list_chunks(self.directory.path())?.into_iter();
+        Ok(chunks.map(|chunk| chunk.name).filter(|name| name.end.is_some()).collect())
+    }
+
+    /// Once all that was asked for is done, the files are the log. Nothing is said before that, and of a recovered service.
+    pub(crate) fn check_files(&self) -> Result<(), String> {
+        let state = self.state.lock();
+        if !state.waiting.is_empty() || state.base > SeqNo::NONE {
+            return Ok(());
+        }
+        files::check(self.directory.path(), &state.log, state.writer.committed())
+    }
+
     /// The machine dies. Of what was being written any part may be there; with `power_cut` also some of what had been
     /// written to the last file may be gone.
     pub(crate) fn tear(&self, random: &mut Random, power_cut: bool) -> Result<(), FileError> {
@@ -160,6 +202,18 @@ impl Disk {
     }
 }
 
+impl LogEntry {
+    /// An entry of a ledger file.
+    pub(crate) fn read(bytes: &[u8]) -> LogEntry {
+        LogEntry::of(&(Bytes::copy_from_slice(bytes), false))
+    }
+
+    fn of((bytes, committable): &(Bytes, bool)) -> LogEntry {
+        let tx_id = Entry::parse(bytes).map(|entry| entry.tx_id()).unwrap_or_default();
+        LogEntry { tx_id, bytes: bytes.clone(), committable: *committable }
+    }
+}
+
 impl State {
     fn new(writer: LedgerWriter, last: TxId, progress: Arc<DiskProgress>) -> State {
         State {
@@ -168,6 +222,7 @@ impl State {
             base: last.seqno,
             log: Vec::new(),
             seen: 0,
+            untouched: 0,
             progress,
             written: last,
         }
@@ -184,10 +239,7 @@ struct Sink(Arc<Mutex<State>>);
 impl LedgerSink for Sink {
     fn append(&self, entries: Vec<(Bytes, bool)>, last: TxId) {
         let mut state = self.0.lock();
-        for (bytes, committable) in &entries {
-            let tx_id = Entry::parse(bytes).map(|entry| entry.tx_id()).unwrap_or_default();
-            state.log.push(LogEntry { tx_id, bytes: bytes.clone(), committable: *committable });
-        }
+        state.log.extend(entries.iter().map(LogEntry::of));
         state.waiting.push_back(Command::Append(entries, last));
     }
 
@@ -196,15 +248,19 @@ impl LedgerSink for Sink {
         let kept = usize::try_from(to.seqno.0.saturating_sub(state.base.0)).unwrap_or(usize::MAX);
         state.log.truncate(kept);
         state.seen = state.seen.min(kept);
+        state.untouched = state.untouched.min(kept);
         state.waiting.push_back(Command::Truncate(to));
     }
 
     fn rewrite(&self, after: SeqNo, entries: Vec<(Bytes, bool)>, last: TxId) {
         let mut state = self.0.lock();
         let from = usize::try_from(after.0.saturating_sub(state.base.0)).unwrap_or(usize::MAX);
-        for (known, (bytes, _)) in state.log.iter_mut().skip(from).zip(&entries) {
-            known.bytes = bytes.clone();
-        }
+        let same =
+            state.log.iter().skip(from).zip(&entries).take_while(|(known, (new, _))| known.bytes == *new);
+        let same = from + same.count();
+        state.log.truncate(from);
+        state.log.extend(entries.iter().map(LogEntry::of));
+        state.untouched = state.untouched.min(same);
         state.waiting.push_back(Command::Rewrite(after, entries, last));
     }
 

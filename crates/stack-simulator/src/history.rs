@@ -1,11 +1,12 @@
 //! What the judge knows: every entry that was ever in a log, the state after each by a naive replay, and what is committed.
 
-use crate::disk::LogEntry;
-use bytes::Bytes;
+use crate::{
+    disk::LogEntry,
+    versions::{Decided, Versions},
+};
 use ccf_kv::Store;
 use ccf_ledger::{
     entry::{Entry, Record, Records},
-    merkle::MerkleTree,
     secrets::{LedgerSecret, LedgerSecrets},
 };
 use ccf_simulator::Violation;
@@ -17,10 +18,9 @@ pub(crate) type Model = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 
 /// An entry and what follows from it.
 struct Known {
-    bytes: Bytes,
+    versions: Versions,
     previous: TxId,
     committable: bool,
-    leaf: Digest,
     /// The secret of the next entry.
     secret: Arc<LedgerSecret>,
     model: Arc<Model>,
@@ -33,8 +33,9 @@ pub(crate) struct History {
     pub(crate) rekeys: BTreeMap<TxId, Arc<LedgerSecret>>,
     first_secret: Arc<LedgerSecret>,
     committed: Vec<TxId>,
-    tree: MerkleTree,
-    roots: Vec<Digest>,
+    decided: Decided,
+    /// The entry behind which a recovered service began, and which version of it that had.
+    base: Option<(SeqNo, usize)>,
 }
 
 pub(crate) fn violation<T>(invariant: &'static str, details: String) -> Result<T, Violation> {
@@ -48,8 +49,8 @@ impl History {
             rekeys: BTreeMap::new(),
             first_secret,
             committed: Vec::new(),
-            tree: MerkleTree::new(),
-            roots: Vec::new(),
+            decided: Decided::default(),
+            base: None,
         }
     }
 
@@ -84,9 +85,11 @@ impl History {
     /// An entry was put into some log, behind `previous`.
     pub(crate) fn observe(&mut self, previous: TxId, entry: &LogEntry) -> Result<(), Violation> {
         let tx_id = entry.tx_id;
-        if let Some(known) = self.entries.get(&tx_id) {
-            // Changed flags are found out at the next signature.
-            if !same_but_for_flags(&known.bytes, &entry.bytes) || known.previous != previous {
+        let behind_signature =
+            previous == TxId::default() || self.entries.get(&previous).is_some_and(|known| known.committable);
+        if let Some(known) = self.entries.get_mut(&tx_id) {
+            let same = known.versions.note(&entry.bytes, known.committable, behind_signature);
+            if !same || known.previous != previous {
                 return violation("LogMatching", format!("{tx_id} is not the same everywhere"));
             }
             return Ok(());
@@ -100,16 +103,15 @@ impl History {
         }
         let mut model = before.map(|known| Model::clone(&known.model)).unwrap_or_default();
         let secret = before.map_or(&self.first_secret, |known| &known.secret);
-        let known = replay(&entry.bytes, secret, &mut model).map_err(|reason| Violation {
+        let leaf = replay(&entry.bytes, secret, &mut model).map_err(|reason| Violation {
             invariant: "Replay",
             details: format!("{tx_id} behind {previous}: {reason}"),
         })?;
         let secret = self.rekeys.get(&tx_id).unwrap_or(secret);
         let known = Known {
-            bytes: entry.bytes.clone(),
+            versions: Versions::new(entry.bytes.clone(), leaf),
             previous,
             committable: entry.committable,
-            leaf: known,
             secret: Arc::clone(secret),
             model: Arc::new(model),
         };
@@ -117,62 +119,135 @@ impl History {
         Ok(())
     }
 
-    /// A node says that its entry `tx_id` is committed; those before it are in order.
-    pub(crate) fn commit(&mut self, who: &str, tx_id: TxId) -> Result<(), Violation> {
+    /// A node says that its entry `tx_id` is committed; those before it are in order. `log` is the node's log. The first
+    /// one to commit a signature decides the versions of the entries before it: those of its log, over which the
+    /// signature must be.
+    pub(crate) fn commit(
+        &mut self,
+        who: &str,
+        tx_id: TxId,
+        log: &dyn Fn(SeqNo) -> Option<LogEntry>,
+    ) -> Result<(), Violation> {
         if let Some(known) = self.committed_at(tx_id.seqno) {
             if known != tx_id {
                 return violation("CommittedPrefix", format!("{who} commits {tx_id}, others {known}"));
             }
             return Ok(());
         }
+        let chain = self.chain(who, tx_id)?;
+        if !self.entries.get(&tx_id).is_some_and(|known| known.committable) {
+            return violation("CommitAtSignature", format!("{who} commits {tx_id}, which is no signature"));
+        }
+        self.committed.extend(chain.into_iter().rev());
+        for seqno in (self.decided.len() + 1..=tx_id.seqno.0).map(SeqNo) {
+            let at = self.committed_at(seqno).unwrap_or_default();
+            let known = self.entries.get(&at);
+            let versions = known.map(|known| &known.versions);
+            if known.is_some_and(|known| known.committable) {
+                let signed = versions.and_then(Versions::signed_root);
+                if signed != Some(self.decided.close(seqno)) {
+                    return violation(
+                        "Decided",
+                        format!("{who} commits {at}, which is not over its own log"),
+                    );
+                }
+            }
+            if seqno == tx_id.seqno {
+                break;
+            }
+            let of_log = || log(seqno).and_then(|entry| versions?.find(&entry.bytes));
+            let of_base = || self.base.filter(|(base, _)| *base == seqno).map(|(_, version)| version);
+            let version = of_log().or_else(of_base);
+            let Some((version, leaf)) = version.and_then(|at| Some((at, versions?.leaf(at)?))) else {
+                return violation("Decided", format!("{who} commits {tx_id} and has no {at}"));
+            };
+            self.decided.push(version, leaf);
+        }
+        Ok(())
+    }
+
+    /// What `tx_id` commits, newest first.
+    fn chain(&self, who: &str, tx_id: TxId) -> Result<Vec<TxId>, Violation> {
         let mut chain = Vec::new();
         let mut at = tx_id;
         while at.seqno > self.committed() {
             let Some(known) = self.entries.get(&at) else {
                 return violation("CommittedPrefix", format!("{who} commits {at}, which nobody wrote"));
             };
-            chain.push((at, known.leaf));
+            chain.push(at);
             at = known.previous;
         }
         let last = self.committed.last().copied().unwrap_or_default();
         if at != last {
             return violation("CommittedPrefix", format!("{who} commits {tx_id} behind {at}, others {last}"));
         }
-        if !self.entries.get(&tx_id).is_some_and(|known| known.committable) {
-            return violation("CommitAtSignature", format!("{who} commits {tx_id}, which is no signature"));
+        Ok(chain)
+    }
+
+    /// The log of a node has, below the last committed signature in it, the decided version of each entry, to the last
+    /// bit. `exact` is up to where this is known; answers up to where it is known now.
+    pub(crate) fn check_decided(
+        &self,
+        who: &str,
+        last: SeqNo,
+        exact: SeqNo,
+        log: &dyn Fn(SeqNo) -> Option<LogEntry>,
+    ) -> Result<SeqNo, Violation> {
+        let is_in_log =
+            |seqno: SeqNo| log(seqno).is_some_and(|entry| self.committed_at(seqno) == Some(entry.tx_id));
+        let Some(signature) =
+            self.decided.signatures_up_to(last).take_while(|it| *it > exact).find(|it| is_in_log(*it))
+        else {
+            return Ok(exact);
+        };
+        for seqno in (exact.0 + 1..signature.0).map(SeqNo) {
+            let Some(entry) = log(seqno) else { continue };
+            let versions = self.entries.get(&entry.tx_id).map(|known| &known.versions);
+            let found = versions.and_then(|versions| versions.find(&entry.bytes));
+            if found.is_none() || found != self.decided.version(seqno) {
+                return violation(
+                    "Decided",
+                    format!(
+                        "{who} has another version of {} than the committed signature {signature} is over",
+                        entry.tx_id
+                    ),
+                );
+            }
         }
-        for (tx_id, leaf) in chain.into_iter().rev() {
-            self.committed.push(tx_id);
-            self.tree.append(leaf);
-            self.roots.push(self.tree.root());
+        Ok(signature.previous())
+    }
+
+    /// The service begins anew behind `last`, with another secret: what is behind it is lost, and it counts as committed.
+    /// `ledger` is what was read of it.
+    pub(crate) fn recovered(
+        &mut self,
+        last: TxId,
+        secret: Arc<LedgerSecret>,
+        ledger: &BTreeMap<SeqNo, LogEntry>,
+    ) -> Result<(), Violation> {
+        self.committed.truncate(usize::try_from(last.seqno.0).unwrap_or(usize::MAX));
+        self.decided.truncate(last.seqno);
+        self.commit("the recovered service", last, &|seqno| ledger.get(&seqno).cloned())?;
+        if let Some(known) = self.entries.get_mut(&last) {
+            let version = ledger.get(&last.seqno).and_then(|entry| known.versions.find(&entry.bytes));
+            self.base = version.map(|version| (last.seqno, version));
+            known.secret = secret;
         }
         Ok(())
     }
 
-    /// The service begins anew behind `last`, with another secret: what is behind it is lost, and it counts as committed.
-    pub(crate) fn recovered(&mut self, last: TxId, secret: Arc<LedgerSecret>) {
-        let kept = usize::try_from(last.seqno.0).unwrap_or(usize::MAX);
-        if self.committed.len() > kept {
-            self.committed.truncate(kept);
-            self.roots.truncate(kept);
-            // A tree that was cut in memory: nothing was flushed from it.
-            let _ = self.tree.retract(last.seqno.0);
-        }
-        // The way to it is known, or its ledger would not have been judged.
-        let _ = self.commit("the recovered service", last);
-        if let Some(known) = self.entries.get_mut(&last) {
-            known.secret = secret;
-        }
+    /// Whether `root` is one over what is decided and a version of the committed signature `last` behind it.
+    pub(crate) fn is_root_with(&self, last: TxId, root: &Digest) -> bool {
+        let leaves = self.entries.get(&last).map(|known| known.versions.leaves());
+        leaves
+            .into_iter()
+            .flatten()
+            .any(|leaf| self.decided.root_with(last.seqno, leaf).as_ref() == Some(root))
     }
 
-    /// Whether these are exactly the bytes of the entry.
-    pub(crate) fn is_exact(&self, entry: &LogEntry) -> bool {
-        self.entries.get(&entry.tx_id).is_some_and(|known| known.bytes == entry.bytes)
-    }
-
-    /// The Merkle root over the committed entries up to this one.
-    pub(crate) fn root(&self, seqno: SeqNo) -> Option<Digest> {
-        self.roots.get(usize::try_from(seqno.0.checked_sub(1)?).ok()?).copied()
+    /// The Merkle root over the entries before a committed signature, as it is signed.
+    pub(crate) fn root_before(&self, signature: SeqNo) -> Option<Digest> {
+        self.decided.root_before(signature)
     }
 
     /// All secrets up to an entry.
@@ -224,10 +299,6 @@ impl History {
         }
         Ok(())
     }
-}
-
-fn same_but_for_flags(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.first() == other.first() && one.get(2..) == other.get(2..)
 }
 
 /// Applies an entry to a model, with the only secret that may open it; answers its leaf.

@@ -12,12 +12,14 @@
 #![forbid(unsafe_code)]
 
 mod disk;
+mod files;
 mod history;
 mod identities;
 mod node;
 mod recovery;
 mod run;
 mod transactions;
+mod versions;
 mod world;
 
 pub use run::{Failure, Report, simulate_stack};

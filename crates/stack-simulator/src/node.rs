@@ -2,7 +2,7 @@
 
 use crate::{
     disk::Disk,
-    identities::{Identities, Keys},
+    identities::{Keys, keys_of},
 };
 use bytes::{Bytes, BytesMut};
 use ccf_channels::{
@@ -45,7 +45,7 @@ const MESSAGE_LIMIT: u64 = 400;
 
 /// What a node is made with.
 pub(crate) struct NodeParts {
-    pub(crate) number: usize,
+    pub(crate) keys: &'static Keys,
     pub(crate) seed: u64,
     /// Entries in a message.
     pub(crate) batch: u64,
@@ -104,6 +104,8 @@ pub(crate) struct Machine {
     pub(crate) unfinished: Vec<FinishedEntry>,
     /// Up to where its commits were judged.
     pub(crate) judged: SeqNo,
+    /// Up to where its log is known to have the decided versions.
+    pub(crate) exact: SeqNo,
     /// Its own time.
     clock: Duration,
     born: Moment,
@@ -115,9 +117,7 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn create(parts: NodeParts, start: Start) -> Result<Machine, FileError> {
-        let all = Identities::get();
-        #[expect(clippy::indexing_slicing, reason = "numbers are below NODES_MAX")]
-        let keys = &all.nodes[parts.number];
+        let keys = parts.keys;
         let inbox = Arc::new(Inbox::default());
         let status = Arc::new(ReplicationStatus::new(Term::unstarted()));
         let secrets = Arc::new(RwLock::new(parts.secrets));
@@ -161,7 +161,7 @@ impl Machine {
                 node_id: keys.id.clone(),
                 node_key: Arc::clone(&keys.key),
                 endorsed_certificate: Arc::new(RwLock::new(keys.certificate.to_pem())),
-                service_key: Arc::clone(&all.service_key),
+                service_key: Arc::clone(&keys.service.key),
                 claims: SignatureClaims::default(),
                 mode: SigningMode::Dual,
             },
@@ -188,6 +188,7 @@ impl Machine {
         Ok(Machine {
             keys,
             judged: replicator.replica().committed().seqno,
+            exact: replicator.replica().committed().seqno,
             replicator,
             inbox,
             status,
@@ -292,8 +293,7 @@ impl Machine {
         let mut stream = BytesMut::from(frame);
         let Ok(Some(frame)) = take_frame(&mut stream, u32::MAX) else { return (Vec::new(), false) };
         let from = frame.sender.to_node_id();
-        let known = Identities::get().nodes.iter().any(|keys| keys.id == from);
-        if !known || from == *self.id() {
+        if keys_of(&from).is_none() || from == *self.id() {
             return (Vec::new(), false);
         }
         let (now, mut frames) = (self.clock, Vec::new());

@@ -2,7 +2,7 @@
 //! that goes furthest.
 
 use crate::{
-    disk::Disk,
+    disk::{Disk, LogEntry},
     history::violation,
     node::Start,
     transactions,
@@ -11,7 +11,7 @@ use crate::{
 use ccf_consensus::ViewHistory;
 use ccf_kv::Store;
 use ccf_ledger::{
-    files::{LedgerReader, LedgerWriter},
+    files::{EntryRange, LedgerReader, LedgerWriter},
     secrets::LedgerSecrets,
 };
 use ccf_node::{
@@ -21,7 +21,7 @@ use ccf_node::{
 };
 use ccf_simulator::Violation;
 use ccf_types::{NodeId, SeqNo, TxId, View};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// How long the recovered service may take until its first commit, in milliseconds.
 const FIRST_COMMIT_MS_MAX: u64 = 2000;
@@ -42,6 +42,10 @@ pub(crate) fn recover(world: &mut World) -> Done {
         let power_cut = spared.as_ref() != Some(id) && world.random.percent(30);
         let Some(machine) = world.machines.get_mut(id) else { continue };
         if machine.alive {
+            machine.disk.check_files().map_err(|reason| Violation {
+                invariant: "Files",
+                details: format!("{}: {reason}", name(id)),
+            })?;
             machine.alive = false;
             machine.disk.tear(&mut world.random, power_cut).map_err(broken("Disk"))?;
         }
@@ -50,7 +54,7 @@ pub(crate) fn recover(world: &mut World) -> Done {
             LedgerWriter::open(disk.directory(), &[], &mut Vec::new()).map_err(broken("TornLedger"))?;
         let (store, outcome) = read(&writer.reader(), None);
         let last = outcome.state.last;
-        judge(world, &who, &store, last)?;
+        judge(world, &who, &store, &outcome)?;
         if last != TxId::default() {
             // With the secrets everything is read, to the same end.
             let secrets = world.history.secrets(last);
@@ -114,12 +118,18 @@ fn written(world: &World, id: &NodeId) -> SeqNo {
 }
 
 /// A ledger that was read back is a prefix of the history that ends with a signature.
-fn judge(world: &World, who: &str, store: &Store, last: TxId) -> Done {
+fn judge(world: &World, who: &str, store: &Store, outcome: &ReplayOutcome) -> Done {
+    let last = outcome.state.last;
     if last == TxId::default() {
         return Ok(());
     }
     if world.history.model(last).is_none() {
         return violation("TornLedger", format!("{who}: its ledger ends with {last}, which nobody wrote"));
+    }
+    // Of what is decided it has the version that is.
+    let is_committed = world.history.committed_at(last.seqno) == Some(last);
+    if is_committed && !world.history.is_root_with(last, &outcome.state.tree.root()) {
+        return violation("Decided", format!("{who}: another root in its ledger up to {last}"));
     }
     world.history.compare(who, store, last, false)
 }
@@ -137,6 +147,11 @@ fn begin_again(
     if writer.last() != last.seqno {
         return violation("TornLedger", format!("read to {last}, committed files to {}", writer.last()));
     }
+    let range = writer.reader().read_range(SeqNo(1), last.seqno, usize::MAX).map_err(broken("Disk"))?;
+    let mut ledger = BTreeMap::new();
+    for (seqno, bytes) in range.iter().flat_map(EntryRange::entries) {
+        ledger.insert(seqno, LogEntry::read(bytes));
+    }
     writer.begin_recovery(last.seqno);
     let new = Arc::new(secret(&mut world.random, last.seqno.next(), None));
     let mut secrets = LedgerSecrets::default();
@@ -146,7 +161,7 @@ fn begin_again(
     let (again, progress) = disk.reopen(writer, last);
     let history = ViewHistory::from_starts(view_history(&outcome.state.view_history, last));
     let beginning = Beginning::Recovery { last, history };
-    world.history.recovered(last, new);
+    world.history.recovered(last, new, &ledger)?;
     let start = Start::Recovery(store, again, progress, outcome.state.tree, beginning);
     let id = world.create(secrets, true, start)?;
     let at = TxId { view: View(last.view.0 + 2), seqno: last.seqno.next() };

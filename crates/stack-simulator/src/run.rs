@@ -2,7 +2,6 @@
 
 use crate::{
     history::violation,
-    identities::Identities,
     node::{Machine, Start},
     recovery,
     transactions::{self, KEYS, MAPS},
@@ -45,6 +44,10 @@ pub struct Report {
     pub rekeys: usize,
     /// Frames that were changed on their way.
     pub tampered: u64,
+    /// How often a node mended flags in its log.
+    pub mended: u64,
+    /// Files of complete chunks that this changed to chunks with another end.
+    pub reopened: u64,
     /// Writes whose clients were told that they are committed.
     pub told: usize,
 }
@@ -60,6 +63,8 @@ pub struct Failure {
     pub time_ms: u64,
     /// What does not hold.
     pub violation: Violation,
+    /// The faults that were drawn for the run, in one line.
+    pub faults: String,
 }
 
 struct Run {
@@ -96,9 +101,17 @@ pub fn simulate_stack(seed: u64) -> Result<Report, Failure> {
                 .filter(|at| world.history.committed_at(at.seqno) == Some(**at))
                 .count(),
             tampered: world.tampered,
+            mended: world.mended,
+            reopened: world.reopened,
             told: run.watched,
         }),
-        Err(violation) => Err(Failure { seed, step: world.steps, time_ms: world.now, violation }),
+        Err(violation) => Err(Failure {
+            seed,
+            step: world.steps,
+            time_ms: world.now,
+            violation,
+            faults: world.faults_drawn().to_owned(),
+        }),
     }
 }
 
@@ -256,13 +269,7 @@ impl Run {
         let Some(machine) = self.world.machines.get(primary) else { return Ok(()) };
         let secrets: Vec<_> = machine.secrets.read().iter().map(Arc::clone).collect();
         for number in 0..added {
-            let Some(keys) = self
-                .world
-                .next_id()
-                .and_then(|id| Identities::get().nodes.iter().find(|keys| keys.id == *id))
-            else {
-                break;
-            };
+            let Some(keys) = self.world.next_keys() else { break };
             let Some(machine) = self.world.machines.get_mut(primary) else { return Ok(()) };
             let leave = if number == 0 { retired } else { &[] };
             if machine.execute(|tx| transactions::reconfigure(tx, &[keys], leave)).is_none() {
@@ -430,6 +437,7 @@ impl Run {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {} at {} ms, step {}: {}", self.seed, self.time_ms, self.step, self.violation)
+        write!(f, "seed {} at {} ms, step {}: {}", self.seed, self.time_ms, self.step, self.violation)?;
+        write!(f, "\n  {}", self.faults)
     }
 }

@@ -1,7 +1,7 @@
 //! The transactions of a run: genesis, clients, and what governance would do.
 
 use crate::{
-    identities::{Identities, Keys},
+    identities::{Keys, keys_of},
     node::Machine,
 };
 use ccf_governance::{
@@ -43,7 +43,7 @@ pub(crate) fn create_service(machine: &mut Machine) -> Option<TxId> {
     let keys = machine.keys;
     let genesis = Genesis {
         create_tx_id: TxId::new(2, 1),
-        service_cert: Identities::get().service.to_pem(),
+        service_cert: keys.service.certificate.to_pem(),
         service_data: None,
         configuration: InitialConfiguration::default(),
         constitution: "export function validate() {}".to_owned(),
@@ -62,7 +62,7 @@ pub(crate) fn recover_service(machine: &mut Machine, at: TxId) -> Option<TxId> {
     let keys = machine.keys;
     let recovered = RecoveredService {
         create_tx_id: at,
-        service_cert: Identities::get().service.to_pem(),
+        service_cert: keys.service.certificate.to_pem(),
         service_data: None,
         node_id: keys.id.clone(),
         node: row(keys, NodeStatus::Trusted),
@@ -104,7 +104,7 @@ pub(crate) fn rekey(tx: &Tx, secret: &LedgerSecret) -> Result<(), String> {
             NodeStatus::Pending => true,
             NodeStatus::Retired => committed.is_some_and(|row| row.retired_committed),
         };
-        let Some(keys) = Identities::get().nodes.iter().find(|keys| keys.id == id && !gone) else { continue };
+        let Some(keys) = keys_of(&id).filter(|_| !gone) else { continue };
         let encrypted = keys.encryption.public_key().oaep_encrypt(&[], secret.danger_raw());
         let encrypted_secret = Base64(encrypted.map_err(|e| e.to_string())?);
         let one = EncryptedSecret { encrypted_secret, previous_secret_stored_version: None, version: None };

@@ -1,12 +1,14 @@
 //! Machines, network and time, moved by a queue of events; every turn of a node is judged.
 
 use crate::{
+    disk::Look,
     history::{History, violation},
-    identities::{Identities, NODES_MAX},
+    identities::{self, Keys, NODES_MAX, Nodes, keys_of},
     node::{Machine, NodeParts, Outgoing, Start},
 };
 use ccf_ledger::{
     entry::{EntryHeader, HEADER_BYTES},
+    files::ChunkName,
     secrets::{LedgerSecret, LedgerSecrets},
 };
 use ccf_node::replication::{Moment, policy::SignaturePolicy};
@@ -106,8 +108,14 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     pub(crate) views: BTreeSet<u64>,
     pub(crate) tampered: u64,
+    /// How often a node mended flags in its log.
+    pub(crate) mended: u64,
+    /// Files of complete chunks that mended flags changed to chunks with another end.
+    pub(crate) reopened: u64,
+    faults_drawn: String,
     digest: u64,
     begun: Moment,
+    nodes: &'static Nodes,
     /// Numbers of nodes, in the order in which they come.
     numbers: Vec<usize>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -129,12 +137,16 @@ impl World {
         let secret = Arc::new(secret(&mut random, SeqNo(1), None));
         World {
             now: 0,
+            nodes: identities::of_seed(seed),
             machines: BTreeMap::new(),
             cut: BTreeSet::new(),
             history: History::new(secret),
             steps: 0,
             views: BTreeSet::new(),
             tampered: 0,
+            mended: 0,
+            reopened: 0,
+            faults_drawn: format!("{faults:?}"),
             digest: 0xcbf2_9ce4_8422_2325,
             begun: Moment {
                 clock: Instant::now(),
@@ -155,9 +167,9 @@ impl World {
         !self.numbers.is_empty()
     }
 
-    /// The id of the next node to come.
-    pub(crate) fn next_id(&self) -> Option<&'static NodeId> {
-        Identities::get().nodes.get(*self.numbers.last()?).map(|keys| &keys.id)
+    /// The keys of the next node to come.
+    pub(crate) fn next_keys(&self) -> Option<&'static Keys> {
+        self.nodes.get(*self.numbers.last()?)
     }
 
     /// A new machine.
@@ -167,12 +179,12 @@ impl World {
         public_only: bool,
         start: Start,
     ) -> Result<NodeId, Violation> {
-        let Some(number) = self.numbers.pop() else {
+        let Some(keys) = self.numbers.pop().and_then(|number| self.nodes.get(number)) else {
             return violation("Simulator", "no more nodes".to_owned());
         };
         let delay = Duration::from_millis(self.random.between(5, 40));
         let parts = NodeParts {
-            number,
+            keys,
             seed: self.random.next(),
             batch: self.random.between(1, 30),
             policy: SignaturePolicy::new(self.random.between(3, 20), delay, 0),
@@ -206,6 +218,11 @@ impl World {
 
     pub(crate) fn alive(&self) -> impl Iterator<Item = (&NodeId, &Machine)> {
         self.machines.iter().filter(|(_, machine)| machine.alive)
+    }
+
+    /// The faults of this run, in one line.
+    pub(crate) fn faults_drawn(&self) -> &str {
+        &self.faults_drawn
     }
 
     pub(crate) fn is_alive(&self, id: &NodeId) -> bool {
@@ -248,7 +265,15 @@ impl World {
     /// A disk does the next thing.
     pub(crate) fn disk(&mut self, id: &NodeId) -> Done {
         let Some(machine) = self.machines.get_mut(id).filter(|machine| machine.alive) else { return Ok(()) };
+        let mends = machine.disk.is_mending();
+        let chunks = if mends { machine.disk.complete_chunks().map_err(broken("Disk"))? } else { Vec::new() };
         machine.disk.work().map_err(broken("Disk"))?;
+        if mends {
+            let after = machine.disk.complete_chunks().map_err(broken("Disk"))?;
+            let is_same = |one: &ChunkName| after.iter().any(|it| (it.start, it.end) == (one.start, one.end));
+            self.reopened += chunks.iter().filter(|one| !is_same(one)).count() as u64;
+            machine.disk.check_files().map_err(broken("Files"))?;
+        }
         if machine.disk.is_busy() {
             let wait = self.random.up_to(self.faults.disk_ms);
             self.schedule(wait, Event::Disk(id.clone()));
@@ -283,7 +308,7 @@ impl World {
         let starts_disk = !was_busy && machine.disk.is_busy();
         let outgoing = machine.take_outgoing();
         let replica = machine.replicator.replica();
-        let number = Identities::get().nodes.iter().position(|keys| keys.id == *id).unwrap_or_default();
+        let number = machine.keys.number;
         if machine.is_primary() {
             self.views.insert(replica.view().0);
         }
@@ -305,20 +330,22 @@ impl World {
     fn judge(&mut self, id: &NodeId) -> Done {
         let Some(machine) = self.machines.get_mut(id) else { return Ok(()) };
         let who = name(id);
-        let (_, new, mut previous) = machine.disk.take_new();
+        let Look { untouched, before: mut previous, mended, new } = machine.disk.look();
         let judged = machine.judged;
         let first = new.first().map(|entry| entry.tx_id.seqno);
         if first.is_some_and(|first| first <= judged) {
             return violation("CommittedPrefix", format!("{who} replaces entries below its commit {judged}"));
         }
-        if previous == TxId::default() && first.is_some_and(|first| first > SeqNo(1)) {
+        if previous == TxId::default() && untouched > SeqNo::NONE {
             // A recovered node: its log begins behind what it has read.
-            previous = self.history.committed_at(judged).unwrap_or_default();
+            previous = self.history.committed_at(untouched).unwrap_or_default();
         }
-        for entry in &new {
+        self.mended += u64::from(!mended.is_empty());
+        for entry in mended.iter().chain(&new) {
             self.history.observe(previous, entry)?;
             previous = entry.tx_id;
         }
+        machine.exact = machine.exact.min(untouched);
         let last = machine.replicator.last();
         let committed = machine.replica().committed();
         if committed.seqno < judged || machine.replica().last() != last {
@@ -343,15 +370,17 @@ impl World {
         }
         if committed.seqno > judged {
             machine.judged = committed.seqno;
-            self.history.commit(&who, committed)?;
-            // Unless a flag of this very signature was changed, which the next one finds out.
-            let exact = machine.disk.entry(committed.seqno).is_none_or(|entry| self.history.is_exact(&entry));
-            if exact && machine.replicator.root_at(committed.seqno) != self.history.root(committed.seqno) {
-                return violation("Root", format!("{who} has another Merkle root at {committed}"));
+            self.history.commit(&who, committed, &|seqno| machine.disk.entry(seqno))?;
+            // The root that the signature signs: its own flags are covered by the next one.
+            let root = machine.replicator.root_at(committed.seqno.previous());
+            if root != self.history.root_before(committed.seqno) {
+                return violation("Root", format!("{who} has another Merkle root before {committed}"));
             }
             self.committed_values(id, committed)?;
         }
-        let Some(machine) = self.machines.get(id) else { return Ok(()) };
+        let Some(machine) = self.machines.get_mut(id) else { return Ok(()) };
+        let log = |seqno| machine.disk.entry(seqno);
+        machine.exact = self.history.check_decided(&who, last.seqno, machine.exact, &log)?;
         let version = machine.store.tx_id().seqno;
         let unlogged = version > last.seqno;
         if version < last.seqno || (unlogged && !machine.is_primary()) {
@@ -473,8 +502,7 @@ pub(crate) fn secret(random: &mut Random, from: SeqNo, previous: Option<SeqNo>) 
 
 /// A node as failures name it: the same in every process.
 pub(crate) fn name(id: &NodeId) -> String {
-    let number = Identities::get().nodes.iter().position(|keys| keys.id == *id);
-    number.map_or_else(|| "nobody".to_owned(), |number| format!("n{number}"))
+    keys_of(id).map_or_else(|| "nobody".to_owned(), |keys| format!("n{}", keys.number))
 }
 
 pub(crate) fn broken<E: Display>(invariant: &'static str) -> impl FnOnce(E) -> Violation {

@@ -14,6 +14,22 @@ fn seeds_hold() {
     assert!(committed > 12 * 10 && views > 12 && rekeys > 0, "{committed} {views} {rekeys}");
 }
 
+/// Each of these failed once.
+///
+/// * `Root` at 1014, 1943, 2442, 2588, 3259, 4116, 4949: flags of a signature were changed on its way to a backup, which became
+///   primary and signed what it had. The network mends that by itself; the judge asked for more than holds.
+/// * `Durable` at 2340, 3330: a complete file was forgotten when flags behind it were mended.
+/// * `Progress` at 2413, 4925: a primary stood down before the first signature, and nobody could ever lead again.
+/// * 2644: a mistake of the simulator about torn disks.
+#[test]
+fn seeds_that_failed_once_hold() {
+    let mut mended = 0;
+    for seed in [1014, 1943, 2442, 2588, 3259, 4116, 4949, 2340, 3330, 2413, 4925, 2644] {
+        mended += simulate_stack(seed).unwrap_or_else(|failure| panic!("{failure}")).mended;
+    }
+    assert!(mended > 9, "{mended}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_run() {
     assert_eq!(simulate_stack(1), simulate_stack(1));

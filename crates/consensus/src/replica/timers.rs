@@ -11,7 +11,10 @@ impl Replica {
                 self.batch.recompute();
                 self.send_to_all(host);
             }
-            self.check_quorum(elapsed_ms, host);
+            // Before the first signature nobody's election clock runs, not its own either: nobody would ever lead again.
+            if self.ticking {
+                self.check_quorum(elapsed_ms, host);
+            }
         } else if self.ticking
             && self.retired_committed.is_none()
             && self.elapsed_ms >= self.settings.election_timeout_ms

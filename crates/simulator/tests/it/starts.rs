@@ -1,8 +1,8 @@
 //! Starting from a snapshot and from a recovered ledger (section 9; check 15).
 
 use crate::response;
-use ccf_consensus::{BackupStart, Configuration, Leadership, TxStatus, ViewHistory};
-use ccf_simulator::{Cluster, payload};
+use ccf_consensus::{BackupStart, Configuration, Leadership, Replica, Settings, TxStatus, ViewHistory};
+use ccf_simulator::{Cluster, Node, payload};
 use ccf_types::{NodeId, SeqNo, TxId, View};
 
 #[test]
@@ -61,4 +61,31 @@ fn a_recovered_service_continues_two_views_later() {
     assert_eq!(node.replica.committed(), TxId::new(4, 6));
     assert_eq!(node.replica.history().starts(), [1, 1, 5, 5].map(SeqNo));
     assert_eq!(node.replica.tx_status(TxId::new(2, 5)), TxStatus::Invalid);
+}
+
+/// Seeds 2413 and 4925 of the whole-stack simulator: nodes were added before the first signature and were not there yet. The
+/// primary stood down, and as no election clock runs before that signature, nobody ever led again.
+#[test]
+fn a_primary_does_not_stand_down_before_the_first_signature() {
+    let mut net = Cluster::started(&["0"], true);
+    net.create("9");
+    net.create("8");
+    let node = net.node_mut("9");
+    let settings = Settings {
+        message_timeout_ms: 10,
+        election_timeout_ms: 100,
+        ticking_from_start: false,
+        ..Settings::default()
+    };
+    node.replica = Replica::new(NodeId::from_text("9"), settings);
+    node.replica.start_service(&mut node.log, &mut Vec::new());
+    node.write(false, &payload::configuration(&["9"])).unwrap();
+    node.write(false, &payload::configuration(&["9", "8"])).unwrap();
+    let silence = |node: &mut Node| {
+        (0..30).for_each(|_| node.tick(10));
+        node.replica.leadership()
+    };
+    assert_eq!(silence(node), Leadership::Leader);
+    node.write(true, b"s").unwrap();
+    assert_eq!(silence(node), Leadership::PreVoteCandidate, "it stands down now, and for election again");
 }
