@@ -144,7 +144,7 @@ mod tests {
         secrets::LedgerSecret,
         signature::{SignatureTransaction, Signer, SigningMode},
     };
-    use ccf_node::replication::{DiskProgress, disk::LedgerSink};
+    use ccf_node::replication::DiskProgress;
     use ccf_types::{Digest, MapName, SeqNo, TxId};
     use std::{fs, sync::Arc};
 
@@ -330,8 +330,8 @@ mod tests {
     fn a_file_that_should_have_been_mended_is_found() {
         let (disk, other, _) = written();
         // The log is told another version, the files keep what they have.
-        let mut log = other;
-        log[1] = flagged(&log[1], Flags::NONE);
+        let mut log = vec![other[0].clone(), flagged(&other[1], Flags::NONE), plain(3)];
+        log.push(signature(&log));
         assert!(crate::files::check(disk.directory(), &log, SeqNo(4)).is_err());
         // Mended, the chunk goes on behind the signature, and the file has no final name any more.
         let entries = log.iter().map(|entry| (entry.bytes.clone(), entry.committable)).collect();
