@@ -6,6 +6,7 @@ pub mod export;
 pub mod governance;
 pub mod history;
 pub mod read;
+mod service;
 pub mod values;
 pub mod verify;
 

@@ -1,9 +1,16 @@
 //! `ccf receipt verify`: receipts, checked offline, with a verdict in plain words about what was proved and what not.
 
+#[cfg(test)]
+mod tests;
+
 use crate::terminal;
-use ccf_crypto::{cert::Certificate, cose::verify_endorsements, key::PublicKey};
+use ccf_crypto::{
+    cert::Certificate,
+    cose::{IdentityError, verify_endorsements},
+    key::PublicKey,
+};
 use ccf_ledger::receipt::{CoseReceipt, LeafComponents, Receipt, ReceiptLeaf};
-use ccf_types::{Digest, TxId};
+use ccf_types::{Digest, SeqNo, TxId};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::{
@@ -58,8 +65,11 @@ pub struct VerifyArgs {
 }
 
 /// What a receipt proves.
+#[derive(Debug)]
 struct Proved {
     form: &'static str,
+    /// What the path begins with, if the receipt does not say what it is made of.
+    bare_leaf: Option<Digest>,
     /// The transaction, if the receipt names it.
     tx_id: Option<TxId>,
     write_set_digest: Option<Digest>,
@@ -83,12 +93,46 @@ pub fn run(args: &ReceiptArgs) -> Result<ExitCode, String> {
     let service = Certificate::from_pem(&pem)
         .map_err(|error| format!("{} is no certificate: {error}", args.service_cert.display()))?;
     let claims = wanted_claims(args)?;
-    let endorsements = args.endorsement.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-    let judged = match bytes.first() {
-        Some(b'{' | b' ' | b'\n' | b'\r' | b'\t') => json_receipt(&bytes, &service, claims.as_ref()),
-        _ => cose_receipt(&bytes, &service, claims.as_ref(), &endorsements),
-    };
-    Ok(tell(args, &service, claims.as_ref(), judged))
+    let endorsements = args
+        .endorsement
+        .iter()
+        .map(|path| Ok(Endorsement { file: path.display().to_string(), cose: read(path)? }))
+        .collect::<Result<Vec<_>, String>>()?;
+    Ok(tell(args, &service, claims.as_ref(), judge(&bytes, &service, claims.as_ref(), &endorsements)))
+}
+
+/// The endorsement of an earlier service key, as given on the command line.
+struct Endorsement {
+    file: String,
+    cose: Vec<u8>,
+}
+
+impl AsRef<[u8]> for Endorsement {
+    fn as_ref(&self) -> &[u8] {
+        &self.cose
+    }
+}
+
+/// First byte of a COSE receipt: the tag of COSE_Sign1 (RFC 9052).
+const COSE_SIGN1_TAG: u8 = 0xd2;
+
+fn judge(
+    bytes: &[u8],
+    service: &Certificate,
+    claims: Option<&Digest>,
+    endorsements: &[Endorsement],
+) -> Result<Proved, String> {
+    match bytes.first() {
+        Some(b'{' | b' ' | b'\n' | b'\r' | b'\t') if endorsements.is_empty() => {
+            json_receipt(bytes, service, claims)
+        }
+        Some(b'{' | b' ' | b'\n' | b'\r' | b'\t') => {
+            Err("--endorsement is for COSE receipts; one in JSON carries its own as service_endorsements"
+                .to_owned())
+        }
+        Some(&COSE_SIGN1_TAG) => cose_receipt(bytes, service, claims, endorsements),
+        _ => Err("it is neither a JSON nor a COSE receipt".to_owned()),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -113,22 +157,23 @@ fn wanted_claims(args: &VerifyArgs) -> Result<Option<Digest>, String> {
 fn json_receipt(bytes: &[u8], service: &Certificate, claims: Option<&Digest>) -> Result<Proved, String> {
     let receipt: Receipt =
         serde_json::from_slice(bytes).map_err(|error| format!("it is no receipt: {error}"))?;
-    let (components, is_signature) = match &receipt.leaf {
-        ReceiptLeaf::LeafComponents(components) => (Some(components), false),
-        ReceiptLeaf::Leaf(_) => (None, receipt.proof.steps.is_empty()),
+    let (components, bare_leaf) = match &receipt.leaf {
+        ReceiptLeaf::LeafComponents(components) => (Some(components), None),
+        ReceiptLeaf::Leaf(leaf) => (None, Some(*leaf)),
     };
     check_claims(components, claims)?;
     receipt.verify(service, claims).map_err(|error| error.to_string())?;
     let claims_digest = components.and_then(|components| components.claims_digest.or(claims.copied()));
     Ok(Proved {
         form: "JSON",
+        bare_leaf,
         tx_id: components.and_then(LeafComponents::tx_id),
         write_set_digest: components.map(|components| components.write_set_digest),
         claims_digest,
         root: receipt.root(claims),
         signer: format!("node {}", receipt.node_id),
         endorsements: receipt.service_endorsements.len(),
-        is_signature,
+        is_signature: bare_leaf.is_some() && receipt.proof.steps.is_empty(),
     })
 }
 
@@ -136,7 +181,7 @@ fn cose_receipt(
     bytes: &[u8],
     service: &Certificate,
     claims: Option<&Digest>,
-    endorsements: &[Vec<u8>],
+    endorsements: &[Endorsement],
 ) -> Result<Proved, String> {
     let receipt = CoseReceipt::decode(bytes).map_err(|error| error.to_string())?;
     check_claims(Some(receipt.components()), claims)?;
@@ -145,13 +190,15 @@ fn cose_receipt(
     let key: PublicKey = match (endorsements, tx_id) {
         ([], _) => current.clone(),
         (_, None) => return Err("its commit evidence names no transaction".to_owned()),
-        (endorsements, Some(tx_id)) => {
-            verify_endorsements(current, endorsements, tx_id.seqno).map_err(|error| error.to_string())?
-        }
+        (endorsements, Some(tx_id)) => endorsed_key(current, endorsements, tx_id.seqno)?,
     };
+    if !receipt.signature().is_by(&key) {
+        return Err(other_signer(&receipt, &key, endorsements));
+    }
     receipt.verify(&key).map_err(|error| error.to_string())?;
     Ok(Proved {
         form: "COSE",
+        bare_leaf: None,
         tx_id,
         write_set_digest: Some(receipt.components().write_set_digest),
         claims_digest: Some(receipt.claims_digest()),
@@ -160,6 +207,45 @@ fn cose_receipt(
         endorsements: endorsements.len(),
         is_signature: false,
     })
+}
+
+/// The key to which the endorsements lead. What is wrong is said of the first file with which it is.
+fn endorsed_key(
+    current: &PublicKey,
+    endorsements: &[Endorsement],
+    seqno: SeqNo,
+) -> Result<PublicKey, String> {
+    for (index, endorsement) in endorsements.iter().enumerate() {
+        match verify_endorsements(current, &endorsements[..=index], seqno) {
+            Ok(_) | Err(IdentityError::NotCovered(_)) => {}
+            Err(error) => {
+                return Err(format!(
+                    "endorsement {} of {}, {}, does not continue from the key before it (newest first): {error}",
+                    index + 1,
+                    endorsements.len(),
+                    endorsement.file
+                ));
+            }
+        }
+    }
+    verify_endorsements(current, endorsements, seqno)
+        .map_err(|error| format!("the endorsements end at another time than the receipt's: {error}"))
+}
+
+fn other_signer(receipt: &CoseReceipt<'_>, key: &PublicKey, endorsements: &[Endorsement]) -> String {
+    // Printed only if it is the digest that it should be: the file can have anything there.
+    let named = std::str::from_utf8(&receipt.signature().header.key_id).ok();
+    let named = named.and_then(|text| text.parse::<Digest>().ok());
+    let signer =
+        named.map_or_else(|| "a key it names unintelligibly".to_owned(), |id| format!("service key {id}"));
+    let key = key.id();
+    match endorsements {
+        [] => format!(
+            "it was signed by {signer}, the certificate has key {key}; if the service was recovered since, give \
+             --endorsement (newest first)"
+        ),
+        _ => format!("it was signed by {signer}, the endorsements lead to key {key}"),
+    }
 }
 
 fn check_claims(components: Option<&LeafComponents>, wanted: Option<&Digest>) -> Result<(), String> {
@@ -198,6 +284,7 @@ fn tell(
             "verified": true,
             "form": proved.form,
             "transaction_id": proved.tx_id.map(|tx_id| tx_id.to_string()),
+            "leaf": proved.bare_leaf,
             "write_set_digest": proved.write_set_digest,
             "claims_digest": claims,
             "root": proved.root,
@@ -208,25 +295,33 @@ fn tell(
         return ExitCode::SUCCESS;
     }
     terminal::say(format!("{file}: the {} receipt holds.", proved.form));
-    terminal::say("Proved:");
-    match (proved.tx_id, proved.is_signature) {
-        (Some(tx_id), _) => {
-            terminal::say(format!("- Transaction {tx_id} is in the ledger, committed for good."));
-        }
-        (None, true) => terminal::say(format!(
+    in_words(&proved, service, wanted).iter().for_each(terminal::say);
+    ExitCode::SUCCESS
+}
+
+/// What is proved and what is not, in lines.
+fn in_words(proved: &Proved, service: &Certificate, wanted: Option<&Digest>) -> Vec<String> {
+    let claims = proved.claims_digest.filter(|digest| *digest != Digest::ZERO);
+    let mut lines = vec!["Proved:".to_owned()];
+    match (proved.tx_id, proved.bare_leaf) {
+        (Some(tx_id), _) => lines.push(format!("- Transaction {tx_id} is in the ledger, committed for good.")),
+        (None, Some(_)) if proved.is_signature => lines.push(format!(
             "- The ledger had the root {} when it was signed: this is the receipt of a signature transaction.",
             proved.root
         )),
-        (None, false) => {
-            terminal::say("- An entry of an old form is in the ledger; the receipt does not name it.");
+        (None, Some(leaf)) => {
+            lines.push(format!("- The digest {leaf} is part of the ledger that was signed."));
+        }
+        (None, None) => {
+            lines.push("- An entry is in the ledger; its commit evidence names no transaction.".to_owned());
         }
     }
     if let Some(digest) = proved.write_set_digest {
-        terminal::say(format!("- Its entry has the SHA-256 {digest}."));
+        lines.push(format!("- Its entry has the SHA-256 {digest}."));
     }
     match (claims, wanted) {
-        (Some(digest), Some(_)) => terminal::say(format!("- It carries the demanded claims, {digest}.")),
-        (Some(digest), None) => terminal::say(format!("- It carries claims of the application, {digest}.")),
+        (Some(digest), Some(_)) => lines.push(format!("- It carries the demanded claims, {digest}.")),
+        (Some(digest), None) => lines.push(format!("- It carries claims of the application, {digest}.")),
         (None, _) => {}
     }
     let name = service.subject();
@@ -235,16 +330,26 @@ fn tell(
         _ => ", under an identity that the service had before a recovery and endorses today",
     };
     let signer = &proved.signer;
-    terminal::say(format!(
+    lines.push(format!(
         "- The service with the certificate {name} vouches for that: signed by {signer}{under}."
     ));
-    terminal::say("Not proved:");
-    terminal::say("- What the transaction wrote: compare the entry's digest with the ledger for that.");
-    if claims.is_some() && wanted.is_none() {
-        terminal::say("- What the claims say: give --claims or --claims-digest to compare them.");
+    lines.push("Not proved:".to_owned());
+    if proved.bare_leaf.is_some() && !proved.is_signature {
+        lines.push(
+            "- That this digest is that of a whole entry: a receipt without leaf_components may begin anywhere in \
+             the tree."
+                .to_owned(),
+        );
     }
-    terminal::say(
-        "- That the certificate is that of the service you mean, and its dates: both are yours to know.",
+    lines.push(
+        "- What the transaction wrote: compare the entry's digest with the ledger for that.".to_owned(),
     );
-    ExitCode::SUCCESS
+    if claims.is_some() && wanted.is_none() {
+        lines.push("- What the claims say: give --claims or --claims-digest to compare them.".to_owned());
+    }
+    lines.push(
+        "- That the certificate is that of the service you mean, and its dates: both are yours to know."
+            .to_owned(),
+    );
+    lines
 }

@@ -2,6 +2,8 @@
 
 mod cose;
 mod signed;
+#[cfg(test)]
+mod tests;
 
 pub use cose::{CoseReceipt, CoseReceiptError, cose_receipt};
 pub use signed::{EntryDigests, SignedRoot, SignedRootError, TransactionReceipt};
@@ -30,7 +32,8 @@ pub struct Receipt {
     /// From the leaf to the root; empty for a signature transaction.
     pub proof: Proof,
     /// Certificates that lead from the node's certificate to the service certificate of today, if that is another
-    /// than the one that endorsed the node.
+    /// than the one that endorsed the node: the first signed the node's, each next the one before it, and the service of
+    /// today the last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub service_endorsements: Vec<String>,
     /// Base64 of the DER signature over the root.
@@ -153,8 +156,17 @@ impl Receipt {
         self.verify_signature(&node, claims)?;
         let endorsements =
             self.service_endorsements.iter().map(|pem| read(pem)).collect::<Result<Vec<_>, _>>()?;
-        verify_chain(&node, &endorsements, std::slice::from_ref(service), None)
-            .map_err(|e| ReceiptError::NotEndorsed(e.to_string()))
+        // Each certificate is signed by exactly the next one: an endorsement that is not needed proves nothing.
+        let mut below = &node;
+        for issuer in endorsements.iter().chain([service]) {
+            if below == issuer {
+                return Err(ReceiptError::NotEndorsed("a certificate stands twice in a row".to_owned()));
+            }
+            verify_chain(below, &[], std::slice::from_ref(issuer), None)
+                .map_err(|e| ReceiptError::NotEndorsed(e.to_string()))?;
+            below = issuer;
+        }
+        Ok(())
     }
 
     /// Verifies only that the holder of this certificate signed the root.

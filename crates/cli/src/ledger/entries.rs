@@ -164,8 +164,11 @@ fn chunks(paths: &[PathBuf], choice: FileChoice) -> Result<Vec<ChunkPath>, Strin
     found.sort_by_key(|chunk| (chunk.name.start, !chunk.name.committed, std::cmp::Reverse(chunk.name.end)));
     match found.is_empty() {
         true => {
-            Err("there are no ledger files here; add --uncommitted for the file that is still open"
-                .to_owned())
+            let places: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            Err(format!(
+                "there are no ledger files in {}; add --uncommitted for the file that is still open",
+                places.join(", ")
+            ))
         }
         false => Ok(found),
     }

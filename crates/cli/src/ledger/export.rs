@@ -42,6 +42,9 @@ pub struct ExportArgs {
 /// # Errors
 /// A sentence for the user: what cannot be read, or written to `--output`.
 pub fn run(args: &ExportArgs) -> Result<ExitCode, String> {
+    if args.from > args.to {
+        return Err(format!("nothing to export: --from {} is after --to {}", args.from, args.to));
+    }
     let mut entries = Entries::open(&args.paths, args.choice, (args.from, args.to), true)?;
     let mut out: BufWriter<Box<dyn Write>> = BufWriter::new(match &args.output {
         Some(path) => Box::new(File::create(path).map_err(|e| format!("{}: {e}", path.display()))?),
@@ -56,6 +59,10 @@ pub fn run(args: &ExportArgs) -> Result<ExitCode, String> {
         }
         count += 1;
     };
+    if written.is_ok() && count == 0 {
+        let to = if args.to == u64::MAX { "on".to_owned() } else { format!("to {}", args.to) };
+        terminal::note(format!("these files hold no transaction from {} {to}", args.from));
+    }
     match (written, &args.output) {
         (Err(e), Some(path)) => Err(format!("{}: {e}", path.display())),
         (Ok(()), Some(path)) => {

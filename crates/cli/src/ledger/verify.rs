@@ -1,5 +1,6 @@
 //! `ccf ledger verify`: the ledger crate's verifier with a progress bar and a verdict in plain words.
 
+use super::service;
 use crate::terminal;
 use ccf_crypto::cert::Certificate;
 use ccf_ledger::{
@@ -116,17 +117,24 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
         }
         Err(error) => {
             let mut reason = error.to_string();
+            if matches!(error, VerifyError::Empty) {
+                reason += &format!(" in {}", list(&args.directories));
+            }
             if matches!(error, VerifyError::Empty) && !args.uncommitted {
                 reason += "; for a file that is still open add --uncommitted";
             }
             return Ok(nothing_to_judge(args, &reason));
         }
     };
-    let refusal = refusal(&verdict, args, expected.as_ref());
+    let (refusal, note) = match judge(&verdict, args, expected.as_ref()) {
+        Ok(note) => (None, note),
+        Err(reason) => (Some(reason), None),
+    };
     let passed_over = passed_over(args);
     match args.json {
         true => {
             let mut answer = as_json(&verdict, args.level, refusal.as_deref());
+            answer["note"] = json!(note);
             answer["ignored"] = names(&passed_over.foreign);
             answer["not_looked_at"] = names(&passed_over.unwanted);
             answer["covered_by_others"] = names(&verdict.covered);
@@ -134,6 +142,9 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
         }
         false => {
             terminal::say(in_words(&verdict, args.level, refusal.as_deref()));
+            if let Some(note) = &note {
+                terminal::say(format!("Note: {note}."));
+            }
             if !passed_over.foreign.is_empty() {
                 terminal::say(format!("Ignored, no ledger files: {}", list(&passed_over.foreign)));
             }
@@ -150,26 +161,19 @@ pub fn run(args: &VerifyArgs) -> Result<ExitCode, String> {
     Ok(if refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
 }
 
-/// Why the ledger cannot be accepted, if it cannot.
-fn refusal(verdict: &Verdict, args: &VerifyArgs, expected: Option<&Certificate>) -> Option<String> {
+/// Whether the ledger can be accepted: then what should be known besides, else why not.
+fn judge(
+    verdict: &Verdict,
+    args: &VerifyArgs,
+    expected: Option<&Certificate>,
+) -> Result<Option<String>, String> {
     if let Some(failure) = &verdict.failure {
-        return Some(failure.to_string());
+        return Err(failure.to_string());
     }
     if args.level != VerifyLevel::Headers && verdict.signatures == 0 {
-        return Some("it has no signature transaction, so nothing vouches for its entries".to_owned());
+        return Err("it has no signature transaction, so nothing vouches for its entries".to_owned());
     }
-    let expected = expected?;
-    let last =
-        verdict.services.last().and_then(|service| Certificate::from_pem(&service.certificate_pem).ok());
-    match last {
-        Some(last) if last.der() == expected.der() => None,
-        Some(last) => Some(format!(
-            "it is the ledger of another service: its certificate is {}, the one given {}",
-            last.fingerprint(),
-            expected.fingerprint()
-        )),
-        None => Some("it names no service, so it cannot be compared with the certificate given".to_owned()),
-    }
+    expected.map_or(Ok(None), |expected| service::compare(&verdict.services, expected))
 }
 
 /// Looks at what the command line names: folders, and the certificate to compare with.

@@ -139,6 +139,24 @@ fn a_file_instead_of_its_folder() {
 }
 
 #[test]
+fn an_empty_folder_is_named() {
+    let empty = tempfile::tempdir().unwrap();
+    let name = empty.path().to_str().unwrap();
+    says(&verify(empty.path(), &[]), 2, &["no ledger files", name]);
+    let run = |args: &[&str]| {
+        let told = Command::new(env!("CARGO_BIN_EXE_ccf")).arg("ledger").args(args).output().unwrap();
+        (told.status.code().unwrap(), String::from_utf8(told.stderr).unwrap())
+    };
+    let ledger = ledger();
+    let folder = ledger.folder.to_str().unwrap();
+    says(&run(&["diff", folder, name]), 2, &["no ledger files in", name]);
+    let told = run(&["export", folder, "--from", "20", "--to", "10"]);
+    assert_ne!(told.0, 0);
+    assert!(told.1.contains("--from 20 is after --to 10"), "{}", told.1);
+    says(&run(&["export", folder, "--from", "1000"]), 0, &["no transaction from 1000 on"]);
+}
+
+#[test]
 fn the_first_chunk_is_missing() {
     let ledger = ledger();
     fs::remove_file(ledger.folder.join("ledger_1-2.committed")).unwrap();

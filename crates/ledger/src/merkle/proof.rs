@@ -7,12 +7,32 @@ use crate::evidence::hash_pair;
 
 /// One step upwards: the sibling and the side it stands on. JSON `{"left": hex}` or `{"right": hex}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "RawStep")]
 pub enum ProofStep {
     /// The sibling is left: the parent is `H(sibling, current)`.
     Left(Digest),
     /// The sibling is right: the parent is `H(current, sibling)`.
     Right(Digest),
+}
+
+/// A step as it may be written: whatever stands there, the error says what must.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    left: Option<Digest>,
+    right: Option<Digest>,
+}
+
+impl TryFrom<RawStep> for ProofStep {
+    type Error = &'static str;
+
+    fn try_from(step: RawStep) -> Result<Self, Self::Error> {
+        match (step.left, step.right) {
+            (Some(sibling), None) => Ok(ProofStep::Left(sibling)),
+            (None, Some(sibling)) => Ok(ProofStep::Right(sibling)),
+            _ => Err("a step of the proof must have exactly one of left and right"),
+        }
+    }
 }
 
 /// The steps from a leaf to the root, lowest first. Promoted levels contribute none. JSON: an array.
@@ -53,6 +73,15 @@ mod tests {
         assert_eq!(serde_json::from_str::<Proof>(&text).expect("parses"), proof);
         for bad in [r#"[{}]"#, r#"[{"up":"00"}]"#, r#"[{"left":"00"}]"#, r#"{"left":[]}"#] {
             assert!(serde_json::from_str::<Proof>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_step_has_one_side() {
+        let sibling = "01".repeat(32);
+        for bad in ["[{}]".to_owned(), format!(r#"[{{"left":"{sibling}","right":"{sibling}"}}]"#)] {
+            let told = serde_json::from_str::<Proof>(&bad).expect_err("refused").to_string();
+            assert!(told.contains("exactly one of left and right"), "{told}");
         }
     }
 }
