@@ -485,7 +485,7 @@ impl Replicator {
                 Output::Committed(seqno) => {
                     self.publish();
                     self.status.commit(seqno);
-                    self.log.disk.commit(seqno);
+                    self.log.commit_files(seqno);
                     self.events.committed(seqno);
                 }
                 Output::RoleChanged { leadership, view } => self.role_changed(leadership, view),

@@ -266,6 +266,15 @@ impl NodeLog {
         }
     }
 
+    /// Tells the disk what is committed, behind the entries themselves: what it does not know yet it would not name.
+    pub(super) fn commit_files(&mut self, seqno: SeqNo) {
+        let handed_over = self.last.seqno.0.saturating_sub(self.batch.len() as u64);
+        if seqno.0 > handed_over {
+            self.flush();
+        }
+        self.disk.commit(seqno);
+    }
+
     /// The files hold everything up to here.
     pub(super) fn persisted(&mut self, seqno: SeqNo, has_peers: bool) {
         self.tail.forget(seqno.min(self.last.seqno), has_peers);
