@@ -3,14 +3,19 @@
 use crate::files;
 use bytes::Bytes;
 use ccf_ledger::{
-    entry::Entry,
+    entry::{Entry, Flags},
     files::{ChunkName, FileError, LedgerReader, LedgerWriter, list_chunks},
 };
 use ccf_node::replication::{DiskProgress, disk::LedgerSink};
 use ccf_simulator::Random;
 use ccf_types::{SeqNo, TxId};
 use parking_lot::Mutex;
-use std::{collections::VecDeque, fs, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fs,
+    path::Path,
+    sync::Arc,
+};
 use tempfile::TempDir;
 
 /// What the log asked for and the files do not show yet.
@@ -50,6 +55,8 @@ struct State {
     log: Vec<LogEntry>,
     /// Entries of `log` from here on are new since somebody looked.
     seen: usize,
+    /// Where chunks ended before an entry that was rolled back: what was complete there stays so.
+    ended: BTreeSet<SeqNo>,
     /// So much of the log is as it was when somebody looked.
     untouched: usize,
     progress: Arc<DiskProgress>,
@@ -170,7 +177,7 @@ impl Disk {
         if !state.waiting.is_empty() || state.base > SeqNo::NONE {
             return Ok(());
         }
-        files::check(self.directory.path(), &state.log, state.writer.committed())
+        files::check(self.directory.path(), &state.log, state.writer.committed(), &state.ended)
     }
 
     /// The machine dies. Of what was being written any part may be there; with `power_cut` also some of what had been
@@ -223,6 +230,7 @@ impl State {
             log: Vec::new(),
             seen: 0,
             untouched: 0,
+            ended: BTreeSet::new(),
             progress,
             written: last,
         }
@@ -246,6 +254,10 @@ impl LedgerSink for Sink {
     fn truncate(&self, to: TxId) {
         let mut state = self.0.lock();
         let kept = usize::try_from(to.seqno.0.saturating_sub(state.base.0)).unwrap_or(usize::MAX);
+        let dropped = state.log.get(kept).and_then(|entry| Entry::parse(&entry.bytes).ok());
+        if dropped.is_some_and(|entry| entry.flags().contains(Flags::CHUNK_BEFORE)) {
+            state.ended.insert(to.seqno);
+        }
         state.log.truncate(kept);
         state.seen = state.seen.min(kept);
         state.untouched = state.untouched.min(kept);

@@ -7,14 +7,21 @@ use ccf_ledger::{
     verify::{self, Level, Options},
 };
 use ccf_types::SeqNo;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// Whether the directory holds exactly `log`, whose entries up to `committed` are in files with final names where their chunk is
 /// complete.
 ///
+/// Chunks may also have ended at `ended`, before entries that were rolled back.
+///
 /// # Errors
 /// What differs.
-pub(crate) fn check(directory: &Path, log: &[LogEntry], committed: SeqNo) -> Result<(), String> {
+pub(crate) fn check(
+    directory: &Path,
+    log: &[LogEntry],
+    committed: SeqNo,
+    ended: &BTreeSet<SeqNo>,
+) -> Result<(), String> {
     let flags = |seqno: SeqNo| {
         let at = usize::try_from(seqno.0.checked_sub(1)?).ok()?;
         Entry::parse(&log.get(at)?.bytes).ok().map(|entry| entry.flags())
@@ -43,7 +50,7 @@ pub(crate) fn check(directory: &Path, log: &[LogEntry], committed: SeqNo) -> Res
                 last = seqno;
             }
         }
-        if reader.is_complete() != ends_at(last) {
+        if reader.is_complete() != ends_at(last) && !(reader.is_complete() && ended.contains(&last)) {
             return Err(format!("{name} ends at {last}; complete: {}", reader.is_complete()));
         }
         if name.committed != (reader.is_complete() && last <= committed) {

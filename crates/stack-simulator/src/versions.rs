@@ -146,7 +146,7 @@ mod tests {
     };
     use ccf_node::replication::DiskProgress;
     use ccf_types::{Digest, MapName, SeqNo, TxId};
-    use std::{fs, sync::Arc};
+    use std::{collections::BTreeSet, fs, sync::Arc};
 
     fn secret() -> LedgerSecret {
         LedgerSecret::new(&[7; 32], SeqNo(1), None)
@@ -332,7 +332,7 @@ mod tests {
         // The log is told another version, the files keep what they have.
         let mut log = vec![other[0].clone(), flagged(&other[1], Flags::NONE), plain(3)];
         log.push(signature(&log));
-        assert!(crate::files::check(disk.directory(), &log, SeqNo(4)).is_err());
+        assert!(crate::files::check(disk.directory(), &log, SeqNo(4), &BTreeSet::new()).is_err());
         // Mended, the chunk goes on behind the signature, and the file has no final name any more.
         let entries = log.iter().map(|entry| (entry.bytes.clone(), entry.committable)).collect();
         disk.sink().rewrite(SeqNo::NONE, entries, TxId::new(2, 4));
