@@ -9,7 +9,10 @@ use ccf_types::SeqNo;
 ///
 /// # Errors
 /// Why it is another service; else what should be known besides.
-pub(super) fn compare(services: &[ServiceIdentity], expected: &Certificate) -> Result<Option<String>, String> {
+pub(super) fn compare(
+    services: &[ServiceIdentity],
+    expected: &Certificate,
+) -> Result<Option<String>, String> {
     let read = |service: &ServiceIdentity| {
         Some((service.from, Certificate::from_pem(&service.certificate_pem).ok()?))
     };
