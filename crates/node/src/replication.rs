@@ -15,6 +15,7 @@ mod inbox;
 mod log;
 pub mod policy;
 mod received;
+mod signatures;
 mod signing;
 pub mod status;
 mod status_board;
@@ -27,7 +28,6 @@ pub use log::LogParts;
 pub use log::reconfiguration_of;
 pub use signing::{NodeSigner, SigningError};
 
-use crate::snapshots::SnapshotPoint;
 use ahead::Ahead;
 use bytes::Bytes;
 use ccf_consensus::{
@@ -36,12 +36,12 @@ use ccf_consensus::{
 };
 use ccf_endpoints::Role;
 use ccf_kv::Reserved;
-use ccf_ledger::{entry::Flags, secrets::LedgerSecret};
+use ccf_ledger::entry::Flags;
 use ccf_types::{Digest, NodeId, SeqNo, TxId, View};
 use inbox::{Reorder, RootQuery, Taken};
 use log::NodeLog;
 use parking_lot::Mutex;
-use policy::{Due, SignaturePolicy, Unsigned};
+use policy::{Due, SignaturePolicy};
 use status::{ReplicationStatus, Term};
 use status_board::SHOWN_EVERY;
 use std::{
@@ -401,68 +401,6 @@ impl Replicator {
             std::process::abort();
         }
         self.carry_out();
-    }
-
-    fn due(&self, now: Instant) -> Due {
-        if self.reserved.is_some() || !self.replica.can_replicate() || self.reorder.next() == SeqNo(1) {
-            return Due::Idle;
-        }
-        let count = self.log.last().seqno.0 - self.log.last_signature().0;
-        if count > 0 && self.log.chunks.signature_overdue() {
-            return Due::Now;
-        }
-        let requested = self.signature_requested || self.replica.should_sign();
-        let awaited = self.status.is_awaited();
-        self.policy.due(now, Unsigned { count, requested, awaited, last_signed: self.last_signed })
-    }
-
-    fn reserve_signature(&mut self) -> Result<(), SigningError> {
-        let is_snapshot = self.log.snapshots.wants(self.log.store.version().next());
-        match self.log.store.reserve(is_snapshot) {
-            Ok(reserved) => self.reserved = Some((reserved, is_snapshot)),
-            // Not primary any more: whoever is will sign.
-            Err(_) => return Ok(()),
-        }
-        self.append_ready()
-    }
-
-    /// Builds the signature whose position is next and appends it.
-    fn sign(&mut self) -> Result<(), SigningError> {
-        let Some((reserved, is_snapshot)) = self.reserved.take() else {
-            return Ok(());
-        };
-        let tx_id = reserved.tx_id;
-        let ends_chunk = is_snapshot || self.log.chunks.ends_chunk(tx_id.seqno);
-        let flags = if ends_chunk { Flags::CHUNK_AFTER } else { Flags::NONE };
-        let secret = Arc::clone(&reserved.context).downcast::<LedgerSecret>().ok();
-        let (entry, state) = self.signer.signature_entry(
-            &self.log.store,
-            reserved,
-            &self.log.tree,
-            self.status.committed_seqno(),
-            flags,
-            self.now.wall,
-        )?;
-        self.reorder.skip();
-        let leaf = entry.leaf;
-        self.fresh.push(self.log.append_own(entry, true));
-        if let (Some(state), Some(secret)) = (state, secret) {
-            let view_history = self.view_history_with(tx_id);
-            self.log.snapshots.taken(SnapshotPoint { state, leaf, view_history, secret });
-        }
-        self.status.signed(tx_id.seqno);
-        self.last_signed = self.now.clock;
-        self.signature_requested = false;
-        Ok(())
-    }
-
-    /// Where views start, that of an own transaction included which consensus has not taken yet.
-    fn view_history_with(&self, tx_id: TxId) -> Vec<SeqNo> {
-        let mut history = self.replica.history().clone();
-        let first = self.fresh.first().map_or(tx_id.seqno, |first| first.tx_id.seqno);
-        // The log grows at its end, in its newest view.
-        let _ = history.update(first, tx_id.view);
-        history.starts().to_vec()
     }
 
     /// Tells consensus how far the disk has come: this node's own vote for a commit waits for it.
