@@ -199,19 +199,24 @@ impl LedgerWriter {
             return Ok(());
         }
         self.guarded(|writer| {
-            for file in &mut writer.files {
-                if !file.is_complete() || file.last() > seqno {
-                    break;
-                }
-                if !file.name.committed {
-                    let name = ChunkName::committed(file.name.start, file.last(), file.name.recovery);
-                    rename_shown(file, name, &writer.reader)?;
-                }
-            }
-            writer.files.retain(|file| !file.name.committed || file.name.recovery);
             writer.committed = seqno;
-            Ok(())
+            writer.name_committed()
         })
+    }
+
+    /// Complete files of committed entries get their final names.
+    fn name_committed(&mut self) -> Result<(), FileError> {
+        for file in &mut self.files {
+            if !file.is_complete() || file.last() > self.committed {
+                break;
+            }
+            if !file.name.committed {
+                let name = ChunkName::committed(file.name.start, file.last(), file.name.recovery);
+                rename_shown(file, name, &self.reader)?;
+            }
+        }
+        self.files.retain(|file| !file.name.committed || file.name.recovery);
+        Ok(())
     }
 
     /// A backup starts at `seqno` (0, or that of its snapshot): what lies after it on disk is uncommitted again,
@@ -344,7 +349,8 @@ impl LedgerWriter {
             }
             file.complete()?;
         }
-        Ok(())
+        // An entry that begins a chunk ends the one before, which may be committed by then.
+        self.name_committed()
     }
 
     /// Cuts the file that holds the entry after `seqno` and deletes the files after it.

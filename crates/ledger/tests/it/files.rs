@@ -563,6 +563,24 @@ fn what_is_no_entry_of_its_place_is_kept_aside() {
     assert!(matches!(notices.as_slice(), [Notice::Cut { kept: None, .. }]), "{notices:?}");
 }
 
+/// The chunk's last entry is committed before the next one says that it was the last.
+#[test]
+fn a_file_that_ends_after_its_commit_gets_its_name_at_once() {
+    let secret = secret(KEY, 1);
+    let directory = tempfile::tempdir().expect("temporary");
+    let mut writer = open(directory.path());
+    append_all(&mut writer, &[entry(&secret, 1, Flags::NONE, 1), entry(&secret, 2, Flags::NONE, 2)]);
+    writer.commit(SeqNo(2)).expect("commits");
+    assert_eq!(names(directory.path()), ["ledger_1"]);
+    append_all(&mut writer, &[entry(&secret, 3, Flags::CHUNK_BEFORE, 3)]);
+    assert_eq!(names(directory.path()), ["ledger_1-2.committed", "ledger_3"]);
+    // Not yet committed: it waits.
+    append_all(&mut writer, &[entry(&secret, 4, Flags::CHUNK_BEFORE, 4)]);
+    assert_eq!(names(directory.path()), ["ledger_1-2.committed", "ledger_3", "ledger_4"]);
+    writer.flush().expect("flushes");
+    assert_eq!(read_all(directory.path()).len(), 4);
+}
+
 /// A recovery never touches committed files: one that is corrupt is named.
 #[test]
 fn recovery_stops_at_a_corrupt_committed_file() {
