@@ -17,7 +17,7 @@ pub(crate) const NODES_MAX: usize = 8;
 
 /// Of so many seeds one has keys on P-384, as services have unless they are told otherwise: checking a signature takes ten times
 /// as long there, and most of the time of a run would go by with that. The others have P-256.
-const SLOW_CURVE_EVERY: u64 = 8;
+const SLOW_CURVE_EVERY: u64 = 32;
 
 /// One node.
 pub(crate) struct Keys {
