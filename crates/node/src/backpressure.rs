@@ -87,6 +87,11 @@ impl Backpressure {
         })
     }
 
+    /// Whether a request need not wait.
+    pub(crate) fn has_room(&self, frontend: Frontend) -> bool {
+        self.awaited(frontend).is_none()
+    }
+
     /// As [`wait_for_room`](Self::wait_for_room), on a thread that may wait; before that it does what cannot wait as long.
     pub(crate) fn sleep_until_room(&self, path: &[u8], before: impl FnOnce()) {
         let frontend = Frontend::of_path(path).0;

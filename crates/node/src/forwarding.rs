@@ -2,11 +2,13 @@
 //! ([`ForwardedWork`]) (node specification, section 14.3; consensus specification, section 12).
 //!
 //! On the way there and back messages that are ready together travel together: sessions of one turn of a worker are written
-//! with one call, the primary wakes one thread for all that arrived together and answers with one call, and the backup
-//! wakes each of its workers once for all answers of a burst.
+//! with one call, the primary executes what arrived together and answers with one call (short requests of a native application on the
+//! thread that received them, others on threads of their own), and the backup wakes each of its workers once for all answers
+//! of a burst.
 
 mod callers;
 mod forwarder;
+mod prompt;
 mod queue;
 mod work;
 

@@ -148,12 +148,13 @@ impl PeerNetwork {
         let shared =
             Arc::new(Shared::new(settings, client_interface, own_id, events, runtime.handle().clone()));
         let on_thread = Arc::clone(&shared);
-        let handle = thread::Builder::new().name("peers".into()).spawn(move || {
-            runtime.block_on(listen::run(Arc::clone(&on_thread), listener));
-            on_thread.clear();
-            // A lookup of a name may hang in a thread of its own.
-            runtime.shutdown_background();
-        })?;
+        let handle =
+            thread::Builder::new().name("peers".into()).stack_size(limits::STACK_BYTES).spawn(move || {
+                runtime.block_on(listen::run(Arc::clone(&on_thread), listener));
+                on_thread.clear();
+                // A lookup of a name may hang in a thread of its own.
+                runtime.shutdown_background();
+            })?;
         let thread = Arc::new(Thread { shared: Arc::clone(&shared), handle: Mutex::new(Some(handle)) });
         Ok(PeerNetwork { shared, thread })
     }

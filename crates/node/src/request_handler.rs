@@ -47,6 +47,11 @@ impl Requests {
         Requests { dispatcher, node, rules, forwarder, patience }
     }
 
+    /// Whether no endpoint of the application is a script.
+    pub(crate) fn is_application_native(&self) -> bool {
+        self.dispatcher.registry(Frontend::App).dynamic().is_none()
+    }
+
     /// Executes a request of any origin and logs what is to be logged.
     pub(crate) fn dispatch(&self, session: &mut Session, request: &Request) -> Outcome {
         let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -71,6 +71,12 @@ impl<J> Queue<J> {
         }
     }
 
+    /// The next job, if it is one of those.
+    pub(super) fn take_if(&self, wanted: impl FnOnce(&J) -> bool) -> Option<J> {
+        let mut state = self.state.lock();
+        if state.jobs.front().is_some_and(wanted) { state.jobs.pop_front() } else { None }
+    }
+
     /// Works for ever: `perform` gets the jobs in turn, and none after the last one that is there, or now and then.
     pub(super) fn work(&self, mut perform: impl FnMut(Option<J>)) -> ! {
         loop {
@@ -198,6 +204,16 @@ mod tests {
         }
         queue.wake();
         (0..2).for_each(|_| paused.recv_timeout(PATIENCE).unwrap());
+    }
+
+    #[test]
+    fn only_the_first_job_is_offered() {
+        let queue = Queue::new();
+        assert!([7, 8].into_iter().all(|job| queue.push(job)));
+        assert_eq!(queue.take_if(|job| *job == 8), None);
+        assert_eq!(queue.take_if(|job| *job == 7), Some(7));
+        assert_eq!(queue.take_if(|job| *job == 8), Some(8));
+        assert_eq!(queue.take_if(|_| true), None);
     }
 
     #[test]

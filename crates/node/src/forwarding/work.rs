@@ -1,6 +1,10 @@
-//! The executing end: requests of other nodes, on threads of their own.
+//! The executing end: requests of other nodes, on threads of their own, and short ones on the thread that received them.
 
-use super::{callers::Callers, queue::Queue};
+use super::{
+    callers::Callers,
+    prompt::{Promptness, is_for_application},
+    queue::Queue,
+};
 use crate::{
     http::{parse_request, response_bytes},
     node_view::RunningNode,
@@ -9,16 +13,27 @@ use crate::{
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
-use ccf_endpoints::{ErrorResponse, Method, Origin, Outcome as Dispatched, Response, Session};
+use ccf_endpoints::{ErrorResponse, Frontend, Method, Origin, Outcome as Dispatched, Response, Session};
 use ccf_types::{NodeId, View};
-use std::{io, sync::Arc, thread};
+use parking_lot::Mutex;
+use std::{io, sync::Arc, thread, time::Instant};
 
 /// Scripts need as much stack here as on the workers of clients.
 const STACK_BYTES: usize = 4 << 20;
 
-/// Executes what other nodes forward, on threads of its own.
+/// Executes what other nodes forward.
 #[derive(Clone)]
-pub(crate) struct ForwardedWork(Arc<Queue<Job>>);
+pub(crate) struct ForwardedWork {
+    queue: Arc<Queue<Job>>,
+    /// Of the thread that receives; none if no request is short.
+    prompt: Arc<Mutex<Option<Prompt>>>,
+}
+
+/// What executes short requests at once.
+struct Prompt {
+    executor: Executor,
+    promptness: Promptness,
+}
 
 /// What is to be done, and for whom.
 enum Job {
@@ -30,19 +45,22 @@ enum Job {
 impl ForwardedWork {
     /// A queue without threads.
     pub(crate) fn new() -> ForwardedWork {
-        ForwardedWork(Arc::new(Queue::new()))
+        ForwardedWork { queue: Arc::new(Queue::new()), prompt: Arc::default() }
     }
 
-    /// A request that `from` forwarded; [`wake`](Self::wake) has it executed.
+    /// A request that `from` forwarded; [`end_of_burst`](Self::end_of_burst) has it executed.
     pub(crate) fn take(&self, from: &NodeId, request: ForwardedRequest) {
-        if !self.0.push(Job::Execute(from.clone(), request)) {
+        if !self.queue.push(Job::Execute(from.clone(), request)) {
             tracing::debug!("A forwarded request is dropped: too many wait");
         }
     }
 
-    /// All requests of a burst were taken.
-    pub(crate) fn wake(&self) {
-        self.0.wake();
+    /// All requests of a burst were taken, by this thread: it executes short ones, the others do the rest.
+    pub(crate) fn end_of_burst(&self) {
+        if let Some(prompt) = &mut *self.prompt.lock() {
+            prompt.work();
+        }
+        self.queue.wake();
     }
 
     /// Starts the threads, once the node can execute requests. They end with the process.
@@ -56,15 +74,19 @@ impl ForwardedWork {
         node: &Arc<RunningNode>,
         peers: &PeerNetwork,
     ) -> io::Result<()> {
+        let executor = || Executor {
+            queue: Arc::clone(&self.queue),
+            requests: Arc::clone(requests),
+            node: Arc::clone(node),
+            peers: peers.clone(),
+            callers: Callers::default(),
+        };
+        // Scripts take their time.
+        if requests.is_application_native() {
+            *self.prompt.lock() = Some(Prompt { executor: executor(), promptness: Promptness::default() });
+        }
         for index in 0..threads.max(1) {
-            let queue = Arc::clone(&self.0);
-            let mut executor = Executor {
-                queue: Arc::clone(&self.0),
-                requests: Arc::clone(requests),
-                node: Arc::clone(node),
-                peers: peers.clone(),
-                callers: Callers::default(),
-            };
+            let (queue, mut executor) = (Arc::clone(&self.queue), executor());
             let thread = thread::Builder::new().name(format!("forwarded-{index}")).stack_size(STACK_BYTES);
             thread.spawn(move || {
                 queue.work(|job| match job {
@@ -74,6 +96,26 @@ impl ForwardedWork {
             })?;
         }
         Ok(())
+    }
+}
+
+impl Prompt {
+    /// Executes requests that are waiting, as long as they are short, and sends the answers.
+    fn work(&mut self) {
+        let began = Instant::now();
+        let Some(budget) = self.promptness.budget(began) else { return };
+        let mut now = began;
+        while now.saturating_duration_since(began) < budget
+            && let Some(job) = self.executor.queue.take_if(|job| self.executor.is_prompt(job))
+        {
+            self.executor.perform(job);
+            let done = Instant::now();
+            self.promptness.note(done.saturating_duration_since(now), done);
+            now = done;
+        }
+        if now > began {
+            self.executor.pause();
+        }
     }
 }
 
@@ -99,6 +141,12 @@ impl Executor {
     fn pause(&self) {
         self.peers.flush();
         self.node.inbox.burst_done();
+    }
+
+    /// Whether a job is likely to be short, and does not wait for room. Answers may need receipts out of files.
+    fn is_prompt(&self, job: &Job) -> bool {
+        let Job::Execute(_, request) = job else { return false };
+        is_for_application(&request.request) && self.node.backpressure.has_room(Frontend::App)
     }
 
     fn perform(&mut self, job: Job) {

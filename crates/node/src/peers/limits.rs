@@ -66,3 +66,6 @@ pub(super) const EARLY_FRAMES_MAX: usize = 16;
 
 /// Longest of them: two certificates, a key share and a signature need less.
 pub(super) const EARLY_FRAME_BYTES_MAX: usize = 8 * 1024;
+
+/// Stack of the transport's thread: short requests of a native application are executed in its events, with as much as on a worker.
+pub(super) const STACK_BYTES: usize = 4 << 20;

@@ -21,6 +21,11 @@ use std::{
 /// Entries from which the replicator is woken before its deadline, so that its work and the disk's are spread.
 const GATHERED_MAX: usize = 4096;
 
+/// While a signature is due at a known moment, messages of peers bring entries along only so often. Otherwise every
+/// acknowledgement sets off the next message with the few entries that have come meanwhile: each costs all nodes a handful of
+/// switches between threads, and nobody can commit anything before the signature.
+const HANDED_ON_EVERY: Duration = Duration::from_millis(3);
+
 /// Bytes of messages of peers that may wait. What comes beyond is dropped, as if the network had lost it.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -49,6 +54,10 @@ struct State {
     finish_recovery: bool,
     adoption: Option<Adoption>,
     woken: bool,
+    /// Messages have come, and nothing else that wakes.
+    messages_only: bool,
+    /// When entries were last taken.
+    handed_on: Option<Instant>,
     stopped: bool,
     sleep: Sleep,
 }
@@ -135,7 +144,9 @@ impl Inbox {
         }
         state.message_bytes += bytes;
         state.messages.push(message);
+        let messages_only = state.messages_only || !state.woken;
         self.notify(&mut state);
+        state.messages_only = messages_only;
     }
 
     /// Messages of peers that were dropped because too many waited.
@@ -168,6 +179,7 @@ impl Inbox {
 
     fn notify(&self, state: &mut State) {
         state.woken = true;
+        state.messages_only = false;
         if state.sleep != Sleep::Awake {
             self.changed.notify_one();
         }
@@ -198,10 +210,7 @@ impl Inbox {
         let mut state = self.state.lock();
         let gathered = state.entries.len();
         if state.sleep == Sleep::UntilWoken && gathered > 0 || gathered >= GATHERED_MAX {
-            state.woken = true;
-            if state.sleep != Sleep::Awake {
-                self.changed.notify_one();
-            }
+            self.notify(&mut state);
         }
     }
 
@@ -223,7 +232,7 @@ impl Inbox {
     }
 
     /// Sleeps until woken or `deadline`, then moves everything into `taken`. With `gather` entries may wait for the
-    /// deadline. Returns whether a stop was asked for.
+    /// deadline, and for a while also when messages come. Returns whether a stop was asked for.
     pub(super) fn take(&self, deadline: Option<Instant>, gather: bool, taken: &mut Taken) -> bool {
         let mut state = self.state.lock();
         // What came while the replicator was at work it takes at once, unless it is to gather until a deadline.
@@ -242,8 +251,14 @@ impl Inbox {
                 break;
             }
         }
+        let now = Instant::now();
+        let may_wait = gather && state.messages_only && !state.stopped && deadline.is_none_or(|at| now < at);
+        if !may_wait || state.handed_on.is_none_or(|last| now >= last + HANDED_ON_EVERY) {
+            std::mem::swap(&mut state.entries, &mut taken.entries);
+            state.handed_on = Some(now);
+        }
         state.woken = false;
-        std::mem::swap(&mut state.entries, &mut taken.entries);
+        state.messages_only = false;
         taken.root_queries.append(&mut state.root_queries);
         taken.chunk_requests.append(&mut state.chunk_requests);
         taken.messages.append(&mut state.messages);
@@ -353,6 +368,48 @@ mod tests {
         reorder.skip();
         assert_eq!(reorder.pop().map(|e| e.tx_id.seqno.0), Some(5));
         assert_eq!(reorder.next(), SeqNo(6));
+    }
+
+    #[test]
+    fn messages_bring_entries_along_only_now_and_then() {
+        let inbox = Inbox::default();
+        let message =
+            || PeerMessage { from: NodeId::from_text("7"), message: vec![1], entries: Bytes::new() };
+        let later = Some(Instant::now() + Duration::from_secs(60));
+        let take = |deadline, gather| {
+            let mut taken = Taken::default();
+            inbox.take(deadline, gather, &mut taken);
+            (taken.messages.len(), taken.entries.len())
+        };
+        inbox.push(entry(1));
+        inbox.receive(message());
+        assert_eq!(take(later, true), (1, 1), "none were taken before");
+        inbox.push(entry(2));
+        inbox.receive(message());
+        inbox.state.lock().handed_on = later;
+        assert_eq!(take(later, true), (1, 0), "the signature has time");
+        inbox.receive(message());
+        assert_eq!(take(Some(Instant::now()), true), (1, 1), "it is due");
+        inbox.push(entry(3));
+        inbox.receive(message());
+        inbox.state.lock().handed_on = later;
+        assert_eq!(take(later, false), (1, 1), "nothing is due at a known moment");
+        for wake_first in [true, false] {
+            inbox.push(entry(4));
+            inbox.state.lock().handed_on = later;
+            if wake_first {
+                inbox.wake();
+                inbox.receive(message());
+            } else {
+                inbox.receive(message());
+                inbox.wake();
+            }
+            assert_eq!(take(later, true), (1, 1), "somebody else asks");
+        }
+        inbox.push(entry(5));
+        inbox.receive(message());
+        inbox.state.lock().handed_on = Some(Instant::now() - HANDED_ON_EVERY);
+        assert_eq!(take(later, true), (1, 1), "it is time again");
     }
 
     #[test]

@@ -181,7 +181,7 @@ impl PeerEvents for PeerInbox {
     }
 
     fn end_of_burst(&self) {
-        self.work.wake();
+        self.work.end_of_burst();
         self.forwarder.deliver();
     }
 

@@ -266,8 +266,8 @@ fn only_what_holds_counts_as_a_newer_snapshot() {
         found.expect("listed").into_iter().map(|found| found.name.to_string()).collect::<Vec<_>>()
     };
     for _ in 0..2 {
-        assert_eq!(newest(100, 1), [own.clone()]);
-        assert_eq!(newest(1_000_000_000, 5), [own.clone()]);
+        assert_eq!(newest(100, 1), std::slice::from_ref(&own));
+        assert_eq!(newest(1_000_000_000, 5), std::slice::from_ref(&own));
         assert!(newest(file.name.seqno.0 - 1, 1).is_empty(), "it is not committed");
     }
     // A file that changes is read again.
