@@ -236,6 +236,12 @@ impl State {
         }
     }
 
+    /// Whether the log has an entry there that says that a chunk begins with it.
+    fn begins_chunk(&self, index: usize) -> bool {
+        let entry = self.log.get(index).and_then(|entry| Entry::parse(&entry.bytes).ok());
+        entry.is_some_and(|entry| entry.flags().contains(Flags::CHUNK_BEFORE))
+    }
+
     fn reached(&mut self, last: TxId) {
         self.written = last;
         self.progress.set(last);
@@ -254,8 +260,7 @@ impl LedgerSink for Sink {
     fn truncate(&self, to: TxId) {
         let mut state = self.0.lock();
         let kept = usize::try_from(to.seqno.0.saturating_sub(state.base.0)).unwrap_or(usize::MAX);
-        let dropped = state.log.get(kept).and_then(|entry| Entry::parse(&entry.bytes).ok());
-        if dropped.is_some_and(|entry| entry.flags().contains(Flags::CHUNK_BEFORE)) {
+        if state.begins_chunk(kept) {
             state.ended.insert(to.seqno);
         }
         state.log.truncate(kept);
@@ -270,6 +275,10 @@ impl LedgerSink for Sink {
         let same =
             state.log.iter().skip(from).zip(&entries).take_while(|(known, (new, _))| known.bytes == *new);
         let same = from + same.count();
+        if state.begins_chunk(from) {
+            // The end of that chunk is older than what is remembered of chunks: nothing before it is written again.
+            state.ended.insert(after);
+        }
         state.log.truncate(from);
         state.log.extend(entries.iter().map(LogEntry::of));
         state.untouched = state.untouched.min(same);

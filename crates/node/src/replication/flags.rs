@@ -109,10 +109,11 @@ impl NodeLog {
     /// Replaces entries in everything that holds them. None, and nothing done, if the chunk they are in cannot be read.
     fn write_again(&mut self, changed: &[Variant]) -> Option<()> {
         let last = self.last();
-        // Chunk ends before the last signature are covered by it; later ones are what is in doubt.
         let signature = self.last_signature();
-        let after = self.chunks.end_before(signature);
         let first = if self.entry(signature).is_some() { signature } else { signature.next() };
+        // Chunk ends that the flags of earlier entries say are covered by the last signature; others are what is in doubt,
+        // also one just before `first`, which its own flag may have made.
+        let after = self.chunks.end_before(first.previous());
         self.flush();
         let mut entries = self.entries(after.next(), last.seqno)?;
         let index = |seqno: SeqNo| usize::try_from(seqno.0.checked_sub(after.0 + 1)?).ok();
@@ -126,9 +127,12 @@ impl NodeLog {
         }
         let from = index(first)?;
         self.tree.retract(first.previous().0).ok()?;
-        self.chunks.rollback(first.previous());
-        for (offset, (bytes, (flags, leaf, _))) in entries.iter().zip(&parsed).enumerate().skip(from) {
-            self.tree.append(*leaf);
+        let recounted = from.saturating_sub(1);
+        self.chunks.rollback(SeqNo(after.0 + recounted as u64));
+        for (offset, (bytes, (flags, leaf, _))) in entries.iter().zip(&parsed).enumerate().skip(recounted) {
+            if offset >= from {
+                self.tree.append(*leaf);
+            }
             self.chunks.append(SeqNo(after.0 + 1 + offset as u64), bytes.len() as u64, *flags);
         }
         self.replace_noted(changed.iter().map(|it| (it.seqno, &it.bytes, it.digests.write_set)));
