@@ -104,6 +104,9 @@ pub enum FileError {
         /// The last signature that holds.
         last: SeqNo,
     },
+    /// An entry that the writer has written is in no file any more.
+    #[error("entry {0} is in no ledger file any more")]
+    Gone(SeqNo),
     /// The snapshot is larger than its frame, or one encryption, can be.
     #[error("the snapshot at {0} is too large for its format")]
     SnapshotTooLarge(SeqNo),

@@ -18,6 +18,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Of the steps of a rewriting so many are done at most before the machine dies: more than most have.
+const REWRITE_STEPS_MAX: u64 = 12;
+
 /// What the log asked for and the files do not show yet.
 enum Command {
     Append(Vec<(Bytes, bool)>, TxId),
@@ -186,13 +189,22 @@ impl Disk {
         let state = &mut *self.state.lock();
         let mut cut = 0;
         let next = state.waiting.drain(..).next();
-        if let Some(Command::Append(entries, _)) = next {
+        if let Some(Command::Append(entries, _)) = &next {
             let bytes: usize = entries.iter().map(|(bytes, _)| bytes.len()).sum();
-            for (bytes, committable) in &entries {
+            for (bytes, committable) in entries {
                 state.writer.append(bytes, *committable)?;
             }
             state.writer.flush()?;
             cut = random.up_to(bytes as u64);
+        } else if let Some(Command::Rewrite(after, entries, _)) = &next {
+            let mut steps = random.up_to(REWRITE_STEPS_MAX);
+            let died = || FileError::Gone(*after);
+            let mut step = || {
+                steps = steps.checked_sub(1).ok_or_else(died)?;
+                Ok(())
+            };
+            // Whether it came to its end does not matter to anybody any more.
+            let _ = state.writer.rewrite_interruptibly(*after, entries, &mut step);
         }
         let last = list_chunks(self.directory.path())?
             .into_iter()

@@ -5,6 +5,7 @@
 //! is then unknown, and only opening the directories again can tell.
 
 mod replay;
+mod rewrite;
 
 use ccf_types::SeqNo;
 use replay::Replay;
@@ -63,6 +64,7 @@ impl LedgerWriter {
         if !directory.exists() {
             fs::create_dir_all(directory).map_err(FileError::io(directory))?;
         }
+        rewrite::finish(directory)?;
 
         let mut candidates = Vec::new();
         for name in file_names(directory)? {
@@ -226,7 +228,7 @@ impl LedgerWriter {
     /// # Errors
     /// [`FileError`]; the writer is then unusable.
     pub fn init(&mut self, seqno: SeqNo, recovery_start: Option<SeqNo>) -> Result<(), FileError> {
-        self.begin_replay(seqno, recovery_start, true)
+        self.begin_replay(seqno, recovery_start)
     }
 
     /// What was set aside since the last call, for the log.

@@ -149,6 +149,77 @@ fn files_are_mended_when_flags_turn_out_to_be_wrong() {
     }
 }
 
+/// A process that dies anywhere in the mending, and again anywhere in what the next one does about it: the ledger holds every entry, in
+/// its old or its new form, what was committed is committed, and it can be mended again.
+#[test]
+fn a_crash_in_the_middle_of_mending_loses_nothing() {
+    let secret = secret(KEY, 1);
+    let items = |ends: &[u64], begins: &[u64]| -> Vec<Item> {
+        let flags = |seqno| match () {
+            () if ends.contains(&seqno) => Flags::CHUNK_AFTER,
+            () if begins.contains(&seqno) => Flags::CHUNK_BEFORE,
+            () => Flags::NONE,
+        };
+        (1..=8).map(|n| (entry(&secret, n, flags(n), 20 + n as u8).0, n % 3 == 0)).collect()
+    };
+    let shapes = [
+        items(&[3], &[]),
+        items(&[3, 6], &[]),
+        items(&[3], &[6, 7]),
+        items(&[3], &[7]),
+        // The file goes on where the mending begins.
+        items(&[], &[]),
+    ];
+    let interrupted = || FileError::Gone(SeqNo(99));
+    let after_steps = |mut left: usize| {
+        move || {
+            left = left.checked_sub(1).ok_or_else(interrupted)?;
+            Ok(())
+        }
+    };
+    let mut crashes = 0;
+    for (wrong, right) in shapes.iter().flat_map(|wrong| shapes.iter().map(move |right| (wrong, right))) {
+        for committed in [0, 6] {
+            for steps in 0.. {
+                let directory = tempfile::tempdir().expect("temporary");
+                let mut writer = open(directory.path());
+                append_all(&mut writer, wrong);
+                writer.flush().expect("flushes");
+                writer.commit(SeqNo(committed)).expect("commits");
+                let ended =
+                    writer.rewrite_interruptibly(SeqNo(3), &right[3..8], &mut after_steps(steps)).is_ok();
+                drop(writer);
+                crashes += usize::from(!ended);
+                let mut writer = open(directory.path());
+                let whole = |directory: &Path| {
+                    let found = read_all(directory);
+                    assert_eq!(found.len(), 8, "{steps} {:?}", names(directory));
+                    for (index, found) in found.iter().enumerate() {
+                        assert!([wrong, right].iter().any(|items| items[index].0 == *found), "{index}");
+                    }
+                    found
+                };
+                let found = whole(directory.path());
+                assert_eq!(writer.last(), SeqNo(8));
+                if ended {
+                    assert!(found.iter().skip(3).eq(right[3..].iter().map(|item| &item.0)));
+                }
+                let read = writer.reader().read_range(SeqNo(1), SeqNo(8), usize::MAX).expect("read");
+                assert_eq!(read.expect("there").bytes.clone(), found.concat());
+                // Once more, and to the end.
+                writer.rewrite(SeqNo(3), &right[3..8]).expect("mends");
+                assert!(whole(directory.path())[3..].iter().eq(right[3..].iter().map(|item| &item.0)));
+                let only_files = fs::read_dir(directory.path()).expect("readable").flatten();
+                assert!(only_files.map(|entry| entry.path()).all(|path| path.is_file()));
+                if ended {
+                    break;
+                }
+            }
+        }
+    }
+    assert!(crashes > 250, "{crashes}");
+}
+
 /// Kill at every byte of an append or of a completion: what is there afterwards is all whole entries, or the complete
 /// file, and never an error.
 #[test]
