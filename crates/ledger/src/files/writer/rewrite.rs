@@ -162,8 +162,6 @@ fn put_in_place(directory: &Path, step: Step<'_>) -> Result<(), FileError> {
 }
 
 fn remove_if_there(directory: &Path) -> Result<(), FileError> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(FileError::io(directory)(error)),
-        _ => Ok(()),
-    }
+    // What cannot even be seen is told by whoever lists the ledger.
+    if directory.is_dir() { fs::remove_dir_all(directory).map_err(FileError::io(directory)) } else { Ok(()) }
 }
