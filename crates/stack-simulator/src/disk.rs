@@ -190,12 +190,12 @@ impl Disk {
         let mut cut = 0;
         let next = state.waiting.drain(..).next();
         if let Some(Command::Append(entries, _)) = &next {
-            let bytes: usize = entries.iter().map(|(bytes, _)| bytes.len()).sum();
             for (bytes, committable) in entries {
                 state.writer.append(bytes, *committable)?;
             }
             state.writer.flush()?;
-            cut = random.up_to(bytes as u64);
+            let sizes: Vec<u64> = entries.iter().map(|(bytes, _)| bytes.len() as u64).collect();
+            cut = lost(&sizes, random.next());
         } else if let Some(Command::Rewrite(after, entries, _)) = &next {
             let mut steps = random.up_to(REWRITE_STEPS_MAX);
             let died = || FileError::Gone(*after);
@@ -214,11 +214,20 @@ impl Disk {
         let io = |source| FileError::Io { path: last.path.clone(), source };
         let size = fs::metadata(&last.path).map_err(io)?.len();
         if power_cut {
-            cut = random.up_to(size);
+            cut = lost(&files::parts(&last, size)?, random.next());
         }
         let file = fs::OpenOptions::new().write(true).open(&last.path).map_err(io)?;
         file.set_len(size.saturating_sub(cut)).map_err(io)
     }
+}
+
+/// How many bytes are lost of parts of these sizes: some whole ones, and a share of the one before. What that is depends on the
+/// number alone, not on the sizes, which differ by a few bytes from process to process as the keys and signatures do.
+fn lost(parts: &[u64], number: u64) -> u64 {
+    let (shares, whole) = (number % 4, number / 4 % (parts.len() as u64 + 1));
+    let mut from_last = parts.iter().rev();
+    let gone: u64 = from_last.by_ref().take(usize::try_from(whole).unwrap_or_default()).sum();
+    gone + from_last.next().map_or(0, |part| part * shares / 4)
 }
 
 impl LogEntry {

@@ -3,7 +3,7 @@
 use crate::disk::LogEntry;
 use ccf_ledger::{
     entry::{Entry, Flags},
-    files::{Block, ChunkReader, list_chunks},
+    files::{Block, ChunkPath, ChunkReader, FIRST_ENTRY_AT, FileError, list_chunks},
     verify::{self, Level, Options},
 };
 use ccf_types::SeqNo;
@@ -66,4 +66,16 @@ pub(crate) fn check(
     let options = Options { level: Level::Merkle, uncommitted: true, recovery: true };
     let verdict = verify::run(&[directory.to_owned()], &options, &mut |_| {}).map_err(|e| e.to_string())?;
     verdict.failure.map_or(Ok(()), |failure| Err(format!("the verifier: {failure:?}")))
+}
+
+/// The sizes of what a file of `size` bytes consists of: what stands before the entries, they, and what stands behind.
+pub(crate) fn parts(file: &ChunkPath, size: u64) -> Result<Vec<u64>, FileError> {
+    let mut reader = ChunkReader::open(file)?;
+    let mut block = Block::default();
+    let mut parts = vec![FIRST_ENTRY_AT];
+    while reader.next_block(&mut block)? {
+        parts.extend(block.entries().map(|(_, _, bytes)| bytes.len() as u64));
+    }
+    parts.push(size.saturating_sub(parts.iter().sum()));
+    Ok(parts)
 }

@@ -18,6 +18,7 @@ mod identities;
 mod node;
 mod recovery;
 mod run;
+mod tamper;
 mod transactions;
 mod versions;
 mod world;

@@ -5,9 +5,9 @@ use crate::{
     history::{History, violation},
     identities::{self, Keys, NODES_MAX, Nodes, keys_of},
     node::{Machine, NodeParts, Outgoing, Start},
+    tamper,
 };
 use ccf_ledger::{
-    entry::{EntryHeader, HEADER_BYTES},
     files::ChunkName,
     secrets::{LedgerSecret, LedgerSecrets},
 };
@@ -433,21 +433,8 @@ impl World {
             }
             let copies = 1 + u64::from(self.random.percent(self.faults.duplicate_percent));
             for _ in 0..copies {
-                let mut bytes = frame.to_vec();
-                if !frame.entries.is_empty() && self.random.percent(self.faults.flags_percent) {
-                    self.tampered += 1;
-                    self.change_flag(&mut bytes, frame.head.len());
-                }
-                if self.random.percent(self.faults.tamper_percent) {
-                    self.tampered += 1;
-                    let reach = if self.random.percent(50) { 200 } else { 4096 };
-                    let at =
-                        usize::try_from(self.random.up_to(reach)).unwrap_or_default().min(bytes.len() - 1);
-                    let bit = self.random.up_to(7);
-                    if let Some(byte) = bytes.get_mut(at) {
-                        *byte ^= 1 << bit;
-                    }
-                }
+                let (bytes, changes) = tamper::with_faults(&mut self.random, &self.faults, &frame);
+                self.tampered += changes;
                 let mut delay = self.random.up_to(self.faults.delay_ms);
                 if !self.faults.reordered {
                     let arrival = self.arrivals.entry(way.clone()).or_default();
@@ -456,20 +443,6 @@ impl World {
                 }
                 self.schedule(delay, Event::Deliver(to.clone(), bytes));
             }
-        }
-    }
-
-    /// Changes a flag of one of the entries that begin at `at`.
-    fn change_flag(&mut self, bytes: &mut [u8], mut at: usize) {
-        let mut places = Vec::new();
-        while let Some(header) = bytes.get(at..at + HEADER_BYTES).and_then(<[u8]>::first_chunk) {
-            let Ok(header) = EntryHeader::parse(header) else { break };
-            places.push(at + 1);
-            at += usize::try_from(header.entry_bytes()).unwrap_or(usize::MAX);
-        }
-        let bit = self.random.up_to(1);
-        if let Some(byte) = self.random.pick(&places).and_then(|at| bytes.get_mut(*at)) {
-            *byte ^= 1 << bit;
         }
     }
 

@@ -51,10 +51,14 @@ impl Promptness {
     }
 }
 
+/// Where the target of a request begins in its bytes: what follows the method; nothing if the bytes are no request.
+pub(super) fn from_target(request: &[u8]) -> &[u8] {
+    request.splitn(2, |byte| *byte == b' ').nth(1).unwrap_or_default()
+}
+
 /// Whether the bytes of a request name an endpoint of the application.
 pub(super) fn is_for_application(request: &[u8]) -> bool {
-    let target = request.splitn(2, |byte| *byte == b' ').nth(1);
-    target.is_some_and(|target| target.starts_with(b"/app/"))
+    from_target(request).starts_with(b"/app/")
 }
 
 #[cfg(test)]

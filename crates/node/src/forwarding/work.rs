@@ -2,7 +2,7 @@
 
 use super::{
     callers::Callers,
-    prompt::{Promptness, is_for_application},
+    prompt::{Promptness, from_target, is_for_application},
     queue::Queue,
 };
 use crate::{
@@ -90,7 +90,10 @@ impl ForwardedWork {
             let thread = thread::Builder::new().name(format!("forwarded-{index}")).stack_size(STACK_BYTES);
             thread.spawn(move || {
                 queue.work(|job| match job {
-                    Some(job) => executor.perform(job),
+                    Some(job) => {
+                        executor.wait_for_room(&job);
+                        executor.perform(job);
+                    }
                     None => executor.pause(),
                 })
             })?;
@@ -143,10 +146,18 @@ impl Executor {
         self.node.inbox.burst_done();
     }
 
-    /// Whether a job is likely to be short, and does not wait for room. Answers may need receipts out of files.
+    /// Whether a job is likely to be short, and there is room for it: the thread that receives never waits for room, which
+    /// comes with what it reads. Answers may need receipts out of files.
     fn is_prompt(&self, job: &Job) -> bool {
         let Job::Execute(_, request) = job else { return false };
         is_for_application(&request.request) && self.node.backpressure.has_room(Frontend::App)
+    }
+
+    /// Sleeps while there is back-pressure on what a request may write.
+    fn wait_for_room(&self, job: &Job) {
+        if let Job::Execute(_, request) = job {
+            self.node.backpressure.sleep_until_room(from_target(&request.request), || self.pause());
+        }
     }
 
     fn perform(&mut self, job: Job) {
@@ -167,7 +178,6 @@ impl Executor {
                 ErrorResponse::invalid_input("The forwarded request cannot be read.").into_response();
             return self.send(&from, &answer(forwarded, &response, Method::Get, false));
         };
-        self.node.backpressure.sleep_until_room(request.path(), || self.pause());
         let method = request.method();
         let caller = forwarded.caller_certificate.as_deref().map(|der| self.callers.get(der));
         let mut session = Session::of_caller(forwarded.session, Origin::Forwarded, caller);

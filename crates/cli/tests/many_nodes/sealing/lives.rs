@@ -21,9 +21,10 @@ use ccf_governance::constitution_texts;
 use serde_json::{Value, json};
 use std::{
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process,
+    sync::atomic::{AtomicU8, Ordering},
     time::Duration,
 };
 use tempfile::TempDir;
@@ -61,9 +62,12 @@ pub(crate) fn location(name: &str) -> Value {
     json!({"location": {"name": name, "address": "127.0.0.1:1"}})
 }
 
-/// `host:port` of `count` ports that are free now.
+/// `host:port` of `count` ports that are free now, and stay so between the lives of a node: every call has
+/// a loopback address of its own, where nobody else looks for a port.
 pub(crate) fn free_addresses(count: usize) -> Vec<String> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    static CALLS: AtomicU8 = AtomicU8::new(0);
+    let host = Ipv4Addr::new(127, 0, 77, CALLS.fetch_add(1, Ordering::Relaxed));
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind((host, 0)).unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }
 
