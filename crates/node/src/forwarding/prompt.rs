@@ -24,7 +24,7 @@ const BURST: Duration = Duration::from_micros(300);
 /// What is known of the requests of the recent past.
 #[derive(Debug, Default)]
 pub(super) struct Promptness {
-    /// A moving average.
+    /// A moving average, in which one request counts for four times [`SHORT`] at most: its thread may have had to wait.
     average: Duration,
     paused_until: Option<Instant>,
 }
@@ -37,7 +37,7 @@ impl Promptness {
 
     /// A request took so long.
     pub(super) fn note(&mut self, took: Duration, now: Instant) {
-        self.average = (self.average * 7 + took) / 8;
+        self.average = (self.average * 7 + took.min(4 * SHORT)) / 8;
         let pause = if took >= LONG {
             took.saturating_mul(LONG_PAUSE)
         } else if self.average > SHORT {
@@ -87,7 +87,7 @@ mod tests {
     fn requests_that_are_not_short_are_left_to_others_but_one_is_forgiven() {
         let start = Instant::now();
         let mut promptness = Promptness::default();
-        promptness.note(5 * SHORT, start);
+        promptness.note(LONG - US, start);
         assert_eq!(promptness.budget(start), Some(BURST));
         for _ in 0..3 {
             promptness.note(5 * SHORT, start);
