@@ -20,7 +20,7 @@ mod writer;
 
 pub use chunk::{Block, ChunkReader, FIRST_ENTRY_AT};
 pub use cleanup::{delete_copied_chunks, delete_older_snapshots};
-pub use directory::{ChunkPath, list_chunks, require_fresh};
+pub use directory::{ChunkPath, list_chunks, list_chunks_of_any_state, require_fresh};
 pub use name::{ChunkName, PrefixName, SnapshotName};
 pub use notices::Notice;
 pub use prefix::ChunkPrefix;

@@ -39,6 +39,28 @@ pub fn list_chunks(directory: &Path) -> Result<Vec<ChunkPath>, FileError> {
     Ok(chunks)
 }
 
+/// The directory in a ledger directory whose files count instead of those that begin where its first one does, or later: they were
+/// written again, and somebody was interrupted while putting them in their place.
+pub(super) const DECIDED: &str = "rewritten";
+
+/// As [`list_chunks`], of a ledger that nobody may have opened since it was left in the middle of putting rewritten files in their
+/// place: these are listed where they are.
+///
+/// # Errors
+/// As [`list_chunks`].
+pub fn list_chunks_of_any_state(directory: &Path) -> Result<Vec<ChunkPath>, FileError> {
+    let mut chunks = list_chunks(directory)?;
+    let decided = directory.join(DECIDED);
+    if decided.is_dir() {
+        let new = list_chunks(&decided)?;
+        if let Some(first) = new.first().map(|chunk| chunk.name.start) {
+            chunks.retain(|chunk| chunk.name.start < first);
+        }
+        chunks.extend(new);
+    }
+    Ok(chunks)
+}
+
 /// The check of the command `start` (section 13.1, 4): a new service begins in an empty or absent main
 /// directory, and its read-only directories, which must exist, are empty.
 ///

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, EntryError},
-    files::{Block, ChunkPath, ChunkReader, FIRST_ENTRY_AT, FileError, list_chunks},
+    files::{Block, ChunkPath, ChunkReader, FIRST_ENTRY_AT, FileError, list_chunks_of_any_state},
     limits::{PENDING_BLOCKS_MAX, PENDING_CHECKS_MAX},
 };
 
@@ -73,7 +73,7 @@ pub fn run(
 fn select(directories: &[PathBuf], options: &Options) -> Result<(Vec<ChunkPath>, Vec<PathBuf>), FileError> {
     let mut all = Vec::new();
     for directory in directories {
-        all.extend(list_chunks(directory)?);
+        all.extend(list_chunks_of_any_state(directory)?);
     }
     all.retain(|chunk| {
         (options.uncommitted || chunk.name.committed) && (options.recovery || !chunk.name.recovery)

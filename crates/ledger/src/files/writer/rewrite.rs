@@ -9,7 +9,7 @@ use crate::{
     entry::Flags,
     files::{
         FileError,
-        directory::{list_chunks, rename, sync_directory},
+        directory::{DECIDED, list_chunks, rename, sync_directory},
         index::Index,
         open_chunk::OpenChunk,
     },
@@ -17,11 +17,8 @@ use crate::{
 use ccf_types::SeqNo;
 use std::{fs, path::Path};
 
-/// The directory while it is written.
+/// The directory while it is written; [`DECIDED`] is its name once its files count.
 const WRITING: &str = "rewriting";
-
-/// The directory once its files count.
-const DECIDED: &str = "rewritten";
 
 /// Called after each change of a directory; with an error the work ends there, as in a crash.
 type Step<'a> = &'a mut dyn FnMut() -> Result<(), FileError>;
