@@ -87,6 +87,12 @@ impl Registry {
         self.routes.values()
     }
 
+    /// The endpoint installed here for a method and a path below the frontend's prefix, if there is exactly one.
+    #[must_use]
+    pub fn endpoint(&self, method: Method, path: &[u8]) -> Option<&Arc<EndpointDefinition>> {
+        Some(self.find(method, path).ok()??.value)
+    }
+
     pub(crate) fn find(
         &self,
         method: Method,

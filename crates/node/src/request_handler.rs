@@ -7,8 +7,8 @@ use crate::{
     node_view::RunningNode,
 };
 use ccf_endpoints::{
-    CommitNotice, Decision, Dispatcher, Frontend, InterfaceRules, NodeView, Outcome, Pending, Request,
-    RequestEvent, Response, Session,
+    CommitNotice, Decision, Dispatcher, Frontend, InterfaceRules, NodeView, Outcome, Pending, Registry,
+    Request, RequestEvent, Response, Session,
 };
 use ccf_types::Digest;
 use std::{
@@ -47,9 +47,10 @@ impl Requests {
         Requests { dispatcher, node, rules, forwarder, patience }
     }
 
-    /// Whether no endpoint of the application is a script.
-    pub(crate) fn is_application_native(&self) -> bool {
-        self.dispatcher.registry(Frontend::App).dynamic().is_none()
+    /// The endpoints of the application, if none of them is a script.
+    pub(crate) fn native_application(&self) -> Option<&Registry> {
+        let application = self.dispatcher.registry(Frontend::App);
+        application.dynamic().is_none().then_some(application)
     }
 
     /// Executes a request of any origin and logs what is to be logged.

@@ -2,7 +2,7 @@
 
 use super::{
     callers::Callers,
-    prompt::{Promptness, from_target, is_for_application},
+    prompt::{self, BURST, Promptness, from_target},
     queue::Queue,
 };
 use crate::{
@@ -13,7 +13,9 @@ use crate::{
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
-use ccf_endpoints::{ErrorResponse, Frontend, Method, Origin, Outcome as Dispatched, Response, Session};
+use ccf_endpoints::{
+    EndpointDefinition, ErrorResponse, Frontend, Method, Origin, Outcome as Dispatched, Response, Session,
+};
 use ccf_types::{NodeId, View};
 use parking_lot::Mutex;
 use std::{io, sync::Arc, thread, time::Instant};
@@ -26,13 +28,7 @@ const STACK_BYTES: usize = 4 << 20;
 pub(crate) struct ForwardedWork {
     queue: Arc<Queue<Job>>,
     /// Of the thread that receives; none if no request is short.
-    prompt: Arc<Mutex<Option<Prompt>>>,
-}
-
-/// What executes short requests at once.
-struct Prompt {
-    executor: Executor,
-    promptness: Promptness,
+    prompt: Arc<Mutex<Option<Executor>>>,
 }
 
 /// What is to be done, and for whom.
@@ -57,8 +53,8 @@ impl ForwardedWork {
 
     /// All requests of a burst were taken, by this thread: it executes short ones, the others do the rest.
     pub(crate) fn end_of_burst(&self) {
-        if let Some(prompt) = &mut *self.prompt.lock() {
-            prompt.work();
+        if let Some(executor) = &mut *self.prompt.lock() {
+            executor.work_promptly();
         }
         self.queue.wake();
     }
@@ -74,16 +70,18 @@ impl ForwardedWork {
         node: &Arc<RunningNode>,
         peers: &PeerNetwork,
     ) -> io::Result<()> {
+        let promptness = Arc::new(Promptness::default());
         let executor = || Executor {
             queue: Arc::clone(&self.queue),
+            promptness: Arc::clone(&promptness),
             requests: Arc::clone(requests),
             node: Arc::clone(node),
             peers: peers.clone(),
             callers: Callers::default(),
         };
         // Scripts take their time.
-        if requests.is_application_native() {
-            *self.prompt.lock() = Some(Prompt { executor: executor(), promptness: Promptness::default() });
+        if requests.native_application().is_some() {
+            *self.prompt.lock() = Some(executor());
         }
         for index in 0..threads.max(1) {
             let (queue, mut executor) = (Arc::clone(&self.queue), executor());
@@ -92,33 +90,13 @@ impl ForwardedWork {
                 queue.work(|job| match job {
                     Some(job) => {
                         executor.wait_for_room(&job);
-                        executor.perform(job);
+                        executor.perform(job, Instant::now());
                     }
                     None => executor.pause(),
                 })
             })?;
         }
         Ok(())
-    }
-}
-
-impl Prompt {
-    /// Executes requests that are waiting, as long as they are short, and sends the answers.
-    fn work(&mut self) {
-        let began = Instant::now();
-        let Some(budget) = self.promptness.budget(began) else { return };
-        let mut now = began;
-        while now.saturating_duration_since(began) < budget
-            && let Some(job) = self.executor.queue.take_if(|job| self.executor.is_prompt(job))
-        {
-            self.executor.perform(job);
-            let done = Instant::now();
-            self.promptness.note(done.saturating_duration_since(now), done);
-            now = done;
-        }
-        if now > began {
-            self.executor.pause();
-        }
     }
 }
 
@@ -133,6 +111,7 @@ struct HeldBack {
 /// What executing needs.
 struct Executor {
     queue: Arc<Queue<Job>>,
+    promptness: Arc<Promptness>,
     requests: Arc<Requests>,
     node: Arc<RunningNode>,
     peers: PeerNetwork,
@@ -140,6 +119,20 @@ struct Executor {
 }
 
 impl Executor {
+    /// Executes requests that are waiting, as long as they are short, and sends the answers.
+    fn work_promptly(&mut self) {
+        let began = Instant::now();
+        let mut now = began;
+        while now.saturating_duration_since(began) < BURST
+            && let Some(job) = self.queue.take_if(|job| self.is_prompt(job, now))
+        {
+            now = self.perform(job, now);
+        }
+        if now > began {
+            self.pause();
+        }
+    }
+
     /// Sends what was answered, and wakes who works on what was written.
     fn pause(&self) {
         self.peers.flush();
@@ -148,9 +141,15 @@ impl Executor {
 
     /// Whether a job is likely to be short, and there is room for it: the thread that receives never waits for room, which
     /// comes with what it reads. Answers may need receipts out of files.
-    fn is_prompt(&self, job: &Job) -> bool {
+    fn is_prompt(&self, job: &Job, now: Instant) -> bool {
         let Job::Execute(_, request) = job else { return false };
-        is_for_application(&request.request) && self.node.backpressure.has_room(Frontend::App)
+        self.endpoint(request).is_some_and(|endpoint| self.promptness.is_short(endpoint, now))
+            && self.node.backpressure.has_room(Frontend::App)
+    }
+
+    /// The endpoint of a native application that is to execute a request.
+    fn endpoint(&self, forwarded: &ForwardedRequest) -> Option<&Arc<EndpointDefinition>> {
+        prompt::endpoint(self.requests.native_application()?, &forwarded.request)
     }
 
     /// Sleeps while there is back-pressure on what a request may write.
@@ -160,14 +159,23 @@ impl Executor {
         }
     }
 
-    fn perform(&mut self, job: Job) {
+    /// Performs what begins at a moment, and returns when it was done.
+    fn perform(&mut self, job: Job, began: Instant) -> Instant {
         match job {
-            Job::Execute(from, request) => self.execute(from, &request),
+            Job::Execute(from, request) => {
+                self.execute(from, &request);
+                let done = Instant::now();
+                if let Some(endpoint) = self.endpoint(&request) {
+                    self.promptness.note(endpoint, done.saturating_duration_since(began), done);
+                }
+                done
+            }
             Job::Answer(held) => {
                 let HeldBack { from, asked, method, decided } = *held;
                 if let Some(response) = decided.response() {
                     self.send(&from, &answer(&asked, &response, method, false));
                 }
+                Instant::now()
             }
         }
     }
