@@ -7,8 +7,22 @@
 use raft_driver::{Output, run};
 use std::{io::Write, process::ExitCode};
 
+const USAGE: &str = "Usage: raft_driver [--no-trace] FILE
+
+Runs a scenario file against consensus and prints what happens.
+
+      --no-trace   without the events that trace validation reads
+  -h, --help       this text";
+
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [only] = arguments.as_slice()
+        && ["-h", "--help"].contains(&only.as_str())
+    {
+        // Nobody may listen any more.
+        let _ = writeln!(std::io::stdout(), "{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let trace = arguments.first().is_none_or(|first| first != "--no-trace");
     if !trace {
         arguments.remove(0);
@@ -23,7 +37,7 @@ fn main() -> ExitCode {
                 result.map(|_| ())
             })
         }
-        _ => Err("one argument is expected: the scenario file".to_owned()),
+        _ => Err(format!("one argument is expected: the scenario file\n\n{USAGE}")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,12 @@
 //! node. Dropping its future stops it.
 
 pub(crate) mod client;
+mod report;
 
-use self::client::{Client, Failure, Trust};
+use self::{
+    client::{Client, Failure, Trust},
+    report::Report,
+};
 use ccf_crypto::{
     cert::Certificate,
     key::{EcKeyPair, KeyError},
@@ -124,6 +128,7 @@ pub async fn join(
         parameters.http2,
     )
     .map_err(JoinError::Unusable)?;
+    let mut report = Report::default();
     loop {
         let body = serde_json::to_vec(&request).map_err(|error| JoinError::Unusable(error.to_string()))?;
         match client.send(Method::POST, &target, "/node/join", body).await {
@@ -134,7 +139,10 @@ pub async fn join(
                         .map_err(|reason| JoinError::Answer { target, reason });
                 }
                 Reaction::Wait => {
-                    tracing::info!("Node {} is waiting for votes of members to be trusted", own.node_id());
+                    report.progress(&format!(
+                        "Node {} is waiting for votes of members to be trusted",
+                        own.node_id()
+                    ));
                 }
                 Reaction::Redirect(to) => {
                     tracing::info!("Target node redirected to {}", answer.location.unwrap_or_default());
@@ -157,12 +165,17 @@ pub async fn join(
                     return Err(JoinError::Refused { target, status, body });
                 }
                 Reaction::Retry => {
-                    tracing::warn!("An error occurred while joining the network: {}", answer.summary());
+                    report.trouble(&format!(
+                        "An error occurred while joining the network: {}",
+                        answer.summary()
+                    ));
                 }
             },
             Err(Failure::Handshake(reason)) => return Err(JoinError::Handshake { target, reason }),
             Err(Failure::Connection(reason)) => {
-                tracing::info!("Join request to {target} could not be made and will be repeated: {reason}");
+                report.progress(&format!(
+                    "Join request to {target} could not be made and will be repeated: {reason}"
+                ));
             }
         }
         tokio::time::sleep(retry_timeout).await;
