@@ -3,7 +3,9 @@
 //! A client with one request in flight sends the next one some tens of microseconds after the answer; a node that forwards
 //! requests does too. To put a thread to sleep and to wake it up takes the system about as long, and on virtual machines
 //! longer. So a thread keeps looking for [`LOOKOUT`] after its work, giving way to every other thread that wants the
-//! processor. Where that is in vain it is tried ever more rarely: a service with little to do costs no processor time.
+//! processor. Where that is in vain it is tried ever more rarely: a service with little to do costs no processor time. Where
+//! more has come promptly many times in a row, everybody is busy, and a gap means that somebody makes a signature or verifies one: then
+//! the thread looks out for [`LONG_LOOKOUT`], rather than that all fall asleep and wake each other up again.
 
 use parking_lot::Mutex;
 use std::{
@@ -15,6 +17,18 @@ use tokio::sync::Notify;
 /// How long a thread looks out for more. With 60 µs most answers on a quiet virtual machine were in vain: the client's own
 /// processor has to wake up first.
 pub(crate) const LOOKOUT: Duration = Duration::from_micros(200);
+
+/// How long while more comes promptly: longer than a signature takes, its making on the primary or its verification on a backup.
+const LONG_LOOKOUT: Duration = Duration::from_millis(1);
+
+/// Prompt arrivals that make a long lookout worth it.
+const PROMPT_MIN: u32 = 16;
+
+/// Prompt arrivals that count.
+const PROMPT_MAX: u32 = 32;
+
+/// Prompt arrivals that make up for a late one.
+const LATE_COUNTS: u32 = 2;
 
 /// Occasions without a lookout after one in vain: doubled each time, up to this many.
 const PAUSE_MAX: u32 = 256;
@@ -51,6 +65,29 @@ impl Rhythm {
     }
 }
 
+/// How long to look out.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    /// Prompt arrivals of late, less what late ones count.
+    prompt: u32,
+}
+
+impl Pace {
+    /// How long the next lookout may take.
+    fn lookout(self) -> Duration {
+        if self.prompt >= PROMPT_MIN { LONG_LOOKOUT } else { LOOKOUT }
+    }
+
+    /// More has come after so long.
+    fn came(&mut self, after: Duration) {
+        self.prompt = if after < LOOKOUT {
+            (self.prompt + 1).min(PROMPT_MAX)
+        } else {
+            self.prompt.saturating_sub(LATE_COUNTS)
+        };
+    }
+}
+
 /// The lookout of a thread that polls sockets: a task among its others.
 pub(crate) struct Attention {
     /// Set by each work done.
@@ -82,22 +119,26 @@ impl Attention {
 
     /// Looks out whenever it is worth it. Never ends.
     pub(crate) async fn look_out(&self) {
+        let mut pace = Pace::default();
         loop {
             self.asleep.store(true, Relaxed);
             self.wake.notified().await;
             let mut since = Instant::now();
             let mut useful = false;
             self.worked.store(false, Relaxed);
-            while since.elapsed() < LOOKOUT {
+            while since.elapsed() < pace.lookout() {
                 // Lets the other tasks and the runtime's poll of the sockets come in between.
                 tokio::task::yield_now().await;
                 if self.worked.swap(false, Relaxed) {
-                    since = Instant::now();
+                    let now = Instant::now();
+                    pace.came(now.saturating_duration_since(since));
+                    since = now;
                     useful = true;
                 } else {
                     std::thread::yield_now();
                 }
             }
+            pace.came(LONG_LOOKOUT);
             self.rhythm.lock().ended(useful);
         }
     }
@@ -106,6 +147,31 @@ impl Attention {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_where_more_comes_promptly_lookouts_are_long() {
+        let (prompt, late) = (LOOKOUT / 2, LOOKOUT);
+        let mut pace = Pace::default();
+        for _ in 0..PROMPT_MIN {
+            assert_eq!(pace.lookout(), LOOKOUT);
+            pace.came(prompt);
+        }
+        assert_eq!(pace.lookout(), LONG_LOOKOUT);
+        pace.came(late);
+        assert_eq!(pace.lookout(), LOOKOUT, "it was just enough");
+        (0..10 * PROMPT_MAX).for_each(|_| pace.came(prompt));
+        let lates = (0..).take_while(|_| {
+            pace.came(late);
+            pace.lookout() == LONG_LOOKOUT
+        });
+        let forgiven = (PROMPT_MAX - PROMPT_MIN) / LATE_COUNTS;
+        assert_eq!(lates.count(), forgiven as usize, "what was long ago does not count");
+        // Every other one is late: never long.
+        for turn in 0..1000 {
+            pace.came(if turn % 2 == 0 { late } else { prompt });
+            assert_eq!(pace.lookout(), LOOKOUT);
+        }
+    }
 
     #[test]
     fn what_is_in_vain_is_tried_ever_more_rarely() {

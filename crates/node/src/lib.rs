@@ -42,6 +42,7 @@ mod sealing;
 mod service_hooks;
 pub mod snapshots;
 mod start;
+mod vital;
 
 pub use application::{Application, ApplicationContext};
 pub use run::{run, run_with_args};

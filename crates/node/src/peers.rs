@@ -17,6 +17,7 @@ mod strangers;
 
 pub use counters::PeerCounters;
 
+use crate::vital::Vital;
 use bytes::Bytes;
 use ccf_channels::{
     Identity,
@@ -150,6 +151,7 @@ impl PeerNetwork {
         let on_thread = Arc::clone(&shared);
         let handle =
             thread::Builder::new().name("peers".into()).stack_size(limits::STACK_BYTES).spawn(move || {
+                let _vital = Vital::new("connections to other nodes");
                 runtime.block_on(listen::run(Arc::clone(&on_thread), listener));
                 on_thread.clear();
                 // A lookup of a name may hang in a thread of its own.
@@ -223,6 +225,11 @@ impl PeerNetwork {
         response: &ForwardedResponse,
     ) -> Result<(), SendError> {
         self.shared.send(to, When::AtFlush, |channel, now, out| channel.send_response(now, response, out))
+    }
+
+    /// Whether a message would be taken now, as far as one can know. What is not is counted as lost.
+    pub(crate) fn has_room(&self, to: &NodeId) -> bool {
+        self.shared.has_room(to)
     }
 
     /// Writes what the calls for forwarded messages gathered: one system call and one wake-up for all messages of a burst.

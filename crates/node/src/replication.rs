@@ -94,6 +94,12 @@ pub trait PeerLinks: Send {
     fn add(&self, id: &NodeId, address: &str);
     /// Nothing will be sent to this peer any more.
     fn remove(&self, id: &NodeId);
+    /// Whether a message to this peer would be taken now: if not, its entries need not be read.
+    fn has_room(&self, to: &NodeId) -> bool {
+        let _ = to;
+        true
+    }
+
     /// Sends a consensus message and the entries that follow it.
     fn send(&self, to: &NodeId, message: &[u8], entries: Bytes);
 }
@@ -409,7 +415,10 @@ impl Replicator {
         if reached != self.persisted {
             self.persisted = reached;
             self.step(Input::Persisted(reached));
-            self.log.persisted(reached.seqno, !self.replica.peers().is_empty());
+            // What the disk had of a view that was rolled back says nothing of the entries that are there now.
+            if self.status.view_of(reached.seqno) == Some(reached.view) {
+                self.log.persisted(reached.seqno, !self.replica.peers().is_empty());
+            }
         }
     }
 
@@ -450,6 +459,9 @@ impl Replicator {
                 let known = self.payload.take().filter(|known| known.first == first && known.last == last);
                 if last > self.log.last().seqno {
                     return; // rolled back meanwhile
+                }
+                if !self.links.has_room(to) {
+                    return;
                 }
                 let Some(payload) = known.or_else(|| self.log.payload(first, last)) else { return };
                 let bytes = payload.bytes.clone();

@@ -87,6 +87,77 @@ pub trait NodeView: Send + Sync {
 
     /// The status of a transaction.
     fn tx_status(&self, tx_id: TxId) -> TxStatus {
-        tx_status(tx_id, self.view_of(tx_id.seqno), self.committed())
+        // In this order: what is committed at its view is so for ever, so that a view that is looked up later fits. The other way round
+        // an entry could come, or be replaced, and be committed in between, and the final answer would be wrong.
+        let committed = self.committed();
+        tx_status(tx_id, self.view_of(tx_id.seqno), committed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    /// A backup that takes in and commits entries of view 4 up to 12, in place of one of view 2, whenever somebody looks.
+    #[derive(Default)]
+    struct Moving(AtomicU64);
+
+    impl Moving {
+        fn look(&self) -> bool {
+            self.0.fetch_add(1, Relaxed) > 0
+        }
+    }
+
+    impl NodeView for Moving {
+        fn role(&self) -> Role {
+            Role::Backup
+        }
+
+        fn view(&self) -> View {
+            View(4)
+        }
+
+        fn committed(&self) -> TxId {
+            if self.look() { TxId::new(4, 12) } else { TxId::new(2, 9) }
+        }
+
+        fn view_of(&self, seqno: SeqNo) -> Option<View> {
+            let moved = self.look();
+            match seqno.0 {
+                ..=9 => Some(View(2)),
+                10 if !moved => Some(View(2)),
+                _ => moved.then_some(View(4)),
+            }
+        }
+
+        fn view_history(&self, _: View) -> Vec<TxId> {
+            Vec::new()
+        }
+
+        fn is_open(&self, _: Frontend) -> bool {
+            true
+        }
+
+        fn replicate(&self, _: CommitRecord) -> Result<(), NotReplicated> {
+            Err(NotReplicated)
+        }
+
+        fn redirect_address(&self, _: Role, _: &InterfaceRules) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn final_answers_are_right_while_the_node_moves_on() {
+        for (tx_id, forbidden) in
+            [(TxId::new(4, 11), TxStatus::Invalid), (TxId::new(2, 10), TxStatus::Committed)]
+        {
+            assert_ne!(Moving::default().tx_status(tx_id), forbidden, "{tx_id}");
+            let moved = Moving::default();
+            moved.look();
+            let expected = if tx_id.view == View(4) { TxStatus::Committed } else { TxStatus::Invalid };
+            assert_eq!(moved.tx_status(tx_id), expected);
+        }
     }
 }

@@ -13,6 +13,9 @@ use std::{
 /// Jobs that may wait; what comes beyond times out at its sender.
 const WAITING_MAX: usize = 4096;
 
+/// Bytes of requests that may wait, if more than one does.
+const WAITING_BYTES_MAX: usize = 128 << 20;
+
 /// With so many waiting, further threads are woken whatever a job takes.
 const MANY: usize = 32;
 
@@ -29,7 +32,9 @@ pub(super) struct Queue<J> {
 }
 
 struct State<J> {
-    jobs: VecDeque<J>,
+    /// Each with its bytes.
+    jobs: VecDeque<(J, usize)>,
+    bytes: usize,
     /// Threads that wait.
     idle: usize,
     /// One thread looks out: nobody need be woken.
@@ -39,11 +44,20 @@ struct State<J> {
     job_ns: u64,
 }
 
+impl<J> State<J> {
+    fn pop(&mut self) -> Option<J> {
+        let (job, bytes) = self.jobs.pop_front()?;
+        self.bytes -= bytes;
+        Some(job)
+    }
+}
+
 impl<J> Queue<J> {
     pub(super) fn new() -> Queue<J> {
         Queue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
+                bytes: 0,
                 idle: 0,
                 looking: false,
                 rhythm: Rhythm::new(),
@@ -53,13 +67,15 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Adds a job; [`wake`](Self::wake) has it done. False if too many wait.
-    pub(super) fn push(&self, job: J) -> bool {
+    /// Adds a job of so many bytes; [`wake`](Self::wake) has it done. False if too many wait.
+    pub(super) fn push(&self, job: J, bytes: usize) -> bool {
         let mut state = self.state.lock();
-        if state.jobs.len() >= WAITING_MAX {
+        let too_long = state.bytes > 0 && state.bytes.saturating_add(bytes) > WAITING_BYTES_MAX;
+        if state.jobs.len() >= WAITING_MAX || too_long {
             return false;
         }
-        state.jobs.push_back(job);
+        state.bytes += bytes;
+        state.jobs.push_back((job, bytes));
         true
     }
 
@@ -74,7 +90,8 @@ impl<J> Queue<J> {
     /// The next job, if it is one of those.
     pub(super) fn take_if(&self, wanted: impl FnOnce(&J) -> bool) -> Option<J> {
         let mut state = self.state.lock();
-        if state.jobs.front().is_some_and(wanted) { state.jobs.pop_front() } else { None }
+        let is_wanted = state.jobs.front().is_some_and(|(job, _)| wanted(job));
+        if is_wanted { state.pop() } else { None }
     }
 
     /// Works for ever: `perform` gets the jobs in turn, and none after the last one that is there, or now and then.
@@ -124,7 +141,7 @@ impl<J> Queue<J> {
     }
 
     fn take(&self, state: &mut State<J>) -> Option<J> {
-        let job = state.jobs.pop_front()?;
+        let job = state.pop()?;
         let left = state.jobs.len();
         let is_slow = u128::from(state.job_ns) > SLOW.as_nanos();
         if state.idle > 0 && left > 0 && (is_slow || left >= MANY) {
@@ -179,7 +196,7 @@ mod tests {
         let (tell, told) = channel();
         for job in 0..10 {
             let tell = tell.clone();
-            assert!(queue.push(Box::new(move || tell.send(job).unwrap())));
+            assert!(queue.push(Box::new(move || tell.send(job).unwrap()), 0));
         }
         queue.wake();
         let done: Vec<i32> = (0..10).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
@@ -191,16 +208,19 @@ mod tests {
     fn slow_jobs_are_spread() {
         let (queue, paused) = workers(2);
         // From this one the queue learns that jobs are slow.
-        assert!(queue.push(Box::new(|| thread::sleep(100 * SLOW))));
+        assert!(queue.push(Box::new(|| thread::sleep(100 * SLOW)), 0));
         queue.wake();
         paused.recv_timeout(PATIENCE).unwrap();
         // These two end only together.
         let together = Arc::new(Barrier::new(2));
         for _ in 0..2 {
             let together = Arc::clone(&together);
-            assert!(queue.push(Box::new(move || {
-                together.wait();
-            })));
+            assert!(queue.push(
+                Box::new(move || {
+                    together.wait();
+                }),
+                0
+            ));
         }
         queue.wake();
         (0..2).for_each(|_| paused.recv_timeout(PATIENCE).unwrap());
@@ -209,7 +229,7 @@ mod tests {
     #[test]
     fn only_the_first_job_is_offered() {
         let queue = Queue::new();
-        assert!([7, 8].into_iter().all(|job| queue.push(job)));
+        assert!([7, 8].into_iter().all(|job| queue.push(job, 1)));
         assert_eq!(queue.take_if(|job| *job == 8), None);
         assert_eq!(queue.take_if(|job| *job == 7), Some(7));
         assert_eq!(queue.take_if(|job| *job == 8), Some(8));
@@ -219,7 +239,17 @@ mod tests {
     #[test]
     fn what_waits_is_bounded() {
         let queue = Queue::new();
-        assert!((0..WAITING_MAX).all(|job| queue.push(job)));
-        assert!(!queue.push(0));
+        assert!((0..WAITING_MAX).all(|job| queue.push(job, 0)));
+        assert!(!queue.push(0, 0));
+    }
+
+    #[test]
+    fn bytes_that_wait_are_bounded_but_one_job_always_may() {
+        let queue = Queue::new();
+        assert!(queue.push(0, WAITING_BYTES_MAX + 1));
+        assert!(!queue.push(1, 1));
+        assert_eq!(queue.take_if(|_| true), Some(0));
+        assert!(queue.push(2, WAITING_BYTES_MAX - 1) && queue.push(3, 1));
+        assert!(!queue.push(4, 1));
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     node_view::RunningNode,
     peers::PeerNetwork,
     request_handler::{Decided, Requests},
+    vital::Vital,
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
@@ -46,7 +47,8 @@ impl ForwardedWork {
 
     /// A request that `from` forwarded; [`end_of_burst`](Self::end_of_burst) has it executed.
     pub(crate) fn take(&self, from: &NodeId, request: ForwardedRequest) {
-        if !self.queue.push(Job::Execute(from.clone(), request)) {
+        let bytes = request.request.len();
+        if !self.queue.push(Job::Execute(from.clone(), request), bytes) {
             tracing::debug!("A forwarded request is dropped: too many wait");
         }
     }
@@ -87,6 +89,7 @@ impl ForwardedWork {
             let (queue, mut executor) = (Arc::clone(&self.queue), executor());
             let thread = thread::Builder::new().name(format!("forwarded-{index}")).stack_size(STACK_BYTES);
             thread.spawn(move || {
+                let _vital = Vital::new("forwarded requests");
                 queue.work(|job| match job {
                     Some(job) => {
                         executor.wait_for_room(&job);
@@ -206,7 +209,7 @@ impl Executor {
                 self.peers.spawn(async move {
                     let held = HeldBack { from, asked, method, decided: decided.await };
                     // A full queue costs the sender a timeout.
-                    if queue.push(Job::Answer(Box::new(held))) {
+                    if queue.push(Job::Answer(Box::new(held)), 0) {
                         queue.wake();
                     }
                 });

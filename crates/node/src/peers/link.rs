@@ -142,9 +142,9 @@ impl Link {
         if outbox.handed_over {
             return pushed;
         }
-        if when == When::AtFlush && outbox.waiting_bytes < GATHERED_BYTES_MAX {
+        if when == When::AtFlush && pushed == Pushed::Taken && outbox.waiting_bytes < GATHERED_BYTES_MAX {
             let is_first = !std::mem::replace(&mut outbox.gathering, true);
-            return if is_first && pushed == Pushed::Taken { Pushed::Gathered } else { pushed };
+            return if is_first { Pushed::Gathered } else { Pushed::Taken };
         }
         if self.write_now(&mut outbox) { pushed } else { Pushed::Closed }
     }

@@ -8,6 +8,7 @@ use super::{
     link::Link,
     state::Shared,
 };
+use crate::vital::Vital;
 use bytes::BytesMut;
 use ccf_channels::{
     frame::{FrameError, FrameKind, take_frame},
@@ -23,6 +24,7 @@ use tokio::net::TcpStream;
 
 /// Reads until the connection ends, and writes what waits for it.
 pub(super) async fn run(shared: &Arc<Shared>, link: &Arc<Link>, stream: &Arc<TcpStream>) {
+    let _vital = Vital::new("messages of other nodes");
     tokio::select! {
         () = link.write_waiting(stream) => {}
         () = read(shared, link, stream) => {}

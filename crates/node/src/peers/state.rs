@@ -230,6 +230,17 @@ impl Shared {
         Ok(())
     }
 
+    /// Whether the connection to a peer takes more; true if there is none, as it is made by sending.
+    pub(super) fn has_room(&self, to: &NodeId) -> bool {
+        let Some(peer) = self.peers.read().get(to).cloned() else { return true };
+        let route = peer.state.lock().route.clone();
+        let has_room = route.is_none_or(|link| link.is_closed() || link.has_room());
+        if !has_room {
+            self.counters.messages_lost.add_one();
+        }
+        has_room
+    }
+
     /// Writes what waits for it.
     pub(super) fn flush(&self) {
         let gathering = std::mem::take(&mut *self.gathering.lock());
@@ -352,24 +363,29 @@ impl Shared {
         let now = self.now();
         let channel = state.channel.get_or_insert_with(|| self.new_channel(identity, &peer.id, now));
         let mut frames = Vec::new();
+        let is_handshake = frame.kind == FrameKind::Handshake;
         let opened = channel.receive(now, frame.kind, frame.payload, &mut frames);
-        if opened.is_ok() {
+        let begins = is_handshake && !channel.is_established();
+        let is_open = state.route.as_ref().is_some_and(|route| !route.is_closed());
+        if opened.is_ok() && begins {
+            // The first step of a key exchange is the same whoever it is for: anybody who has seen it can send it here. It is answered
+            // where it came from; what follows goes there only once the peer has answered too.
+            if !is_open {
+                state.route = Some(Arc::clone(link));
+            }
+        } else if opened.is_ok() {
             link.set_proven(now);
             state.backoff = Duration::ZERO;
             state.dial_after = Duration::ZERO;
-            // Of several connections the newest over which the peer proved itself is used; others are read on.
-            let newer =
-                |route: &Arc<Link>| route.serial < link.serial || route.is_closed() || !route.is_proven();
-            if state.route.as_ref().is_none_or(newer) {
-                state.route = Some(Arc::clone(link));
-            }
-            // An answer in the key exchange goes where the question came from, and so does what follows it.
-            if !frames.is_empty() {
+            // Of several connections the newest over which the peer proved itself is used, and where keys were exchanged just now or
+            // are to be; others are read on.
+            let newer = |route: &Arc<Link>| route.serial < link.serial || !route.is_proven();
+            if !is_open || is_handshake || !frames.is_empty() || state.route.as_ref().is_some_and(newer) {
                 state.route = Some(Arc::clone(link));
             }
         }
         if !frames.is_empty() {
-            let route = state.route.clone().unwrap_or_else(|| Arc::clone(link));
+            let route = state.route.as_ref().filter(|_| opened.is_err()).unwrap_or(link);
             if route.push(frames, When::Now, now) != Pushed::Taken {
                 self.counters.messages_lost.add_one();
             }

@@ -1,6 +1,7 @@
 //! The thread that owns the ledger files. It decides nothing: it appends, renames and truncates as told, and
 //! reports how far the ledger has reached the operating system.
 
+use crate::vital::Vital;
 use bytes::Bytes;
 use ccf_ledger::files::{FileError, LedgerWriter};
 use ccf_types::{SeqNo, TxId};
@@ -111,7 +112,10 @@ impl Disk {
     pub fn start(writer: LedgerWriter, events: Arc<dyn DiskEvents>) -> std::io::Result<Disk> {
         let queue = Arc::new(Queue::default());
         let commands = Arc::clone(&queue);
-        let run = move || run(writer, &commands, &*events);
+        let run = move || {
+            let _vital = Vital::new("ledger files");
+            run(writer, &commands, &*events);
+        };
         let thread = std::thread::Builder::new().name("disk".into()).spawn(run)?;
         Ok(Disk { queue, thread: Some(thread) })
     }

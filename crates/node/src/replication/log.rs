@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     historical::{RecentEntries, RecentLeaf},
+    refusals::Refusals,
     snapshots::Snapshots,
 };
 use bytes::Bytes;
@@ -92,12 +93,15 @@ pub(super) struct NodeLog {
     last_signature: SeqNo,
     /// Whether the store takes transactions of its own.
     primary: bool,
+    /// What was said of entries that peers asked for.
+    complaints: Refusals,
 }
 
 impl NodeLog {
     /// A log whose last entry is the last one of the tree; `last_view` is its view.
     pub(super) fn new(parts: LogParts, last: TxId) -> NodeLog {
         NodeLog {
+            complaints: Refusals::default(),
             chunks: ChunkAccounting::new(parts.chunk_bytes, last.seqno),
             tail: Tail::new(last.seqno, parts.reader),
             store: parts.store,
@@ -362,15 +366,23 @@ impl NodeLog {
         match self.tail.payload(first, last) {
             Ok(Some(payload)) => Some(payload),
             Ok(None) => {
-                tracing::error!(
+                self.complain("entries of no file", &format_args!(
                     "Entries {first} to {last} are asked for by a peer but are in no ledger file of this node: the peer cannot catch up from here"
-                );
+                ));
                 None
             }
             Err(error) => {
-                tracing::error!("Entries {first} to {last} cannot be read for a peer: {error}");
+                let complaint = format_args!("Entries {first} to {last} cannot be read for a peer: {error}");
+                self.complain("unreadable entries", &complaint);
                 None
             }
+        }
+    }
+
+    /// Once a minute: peers ask again and again.
+    fn complain(&self, reason: &'static str, complaint: &dyn std::fmt::Display) {
+        if self.complaints.may_log("ledger", reason) {
+            tracing::error!("{complaint}");
         }
     }
 }

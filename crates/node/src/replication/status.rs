@@ -154,7 +154,13 @@ impl ReplicationStatus {
     /// Calls `waiter` once the fate of `tx_id` is known, at once if it is.
     pub fn when_decided(&self, tx_id: TxId, waiter: Waiter) {
         let mut waiters = self.waiters.lock();
-        if self.committed_seqno() < tx_id.seqno {
+        let committed = self.committed();
+        if committed.seqno < tx_id.seqno {
+            // As in `commit`.
+            if tx_id.view < committed.view && self.view_of(tx_id.seqno) != Some(tx_id.view) {
+                drop(waiters);
+                return waiter(Decision::Invalid);
+            }
             waiters.entry(tx_id.seqno).or_default().push((tx_id.view, waiter));
             return;
         }

@@ -15,6 +15,7 @@ use crate::{
         status::ReplicationStatus,
     },
     snapshots::Snapshots,
+    vital::Vital,
 };
 use bytes::Bytes;
 use ccf_channels::forwarding::{ForwardedRequest, ForwardedResponse};
@@ -58,6 +59,7 @@ impl RunningService {
     pub(super) fn replicate(&mut self, replicator: Replicator) -> io::Result<()> {
         let failed = self.failed.clone();
         let run = move || {
+            let _vital = Vital::new("replication");
             if let Err(error) = replicator.run() {
                 // If the main thread is gone the process is ending anyway.
                 let _ = failed.send(error.to_string());
@@ -153,6 +155,10 @@ impl PeerLinks for Links {
         self.0.remove_peer(id);
     }
 
+    fn has_room(&self, to: &NodeId) -> bool {
+        self.0.has_room(to)
+    }
+
     fn send(&self, to: &NodeId, message: &[u8], entries: Bytes) {
         let entries = (!entries.is_empty()).then_some(entries);
         // What is lost is sent again when the peer says what it lacks.
@@ -239,6 +245,7 @@ impl Chores {
         let (sender, receiver) = channel::<Box<dyn FnOnce() + Send>>();
         let (begin, may_begin) = channel();
         let run = move || {
+            let _vital = Vital::new("chores");
             // Without its start the node ends, and nothing is left to do.
             if may_begin.recv().is_ok() {
                 receiver.into_iter().for_each(|chore| chore());

@@ -71,6 +71,33 @@ fn a_node_cannot_take_the_name_of_another() {
     a.send_until_received(&b, 2);
 }
 
+/// The first step of a key exchange does not say for whom it is: who gets one, or sees one, can pass it on to a third node. That one
+/// answers, but goes on sending where the peer is.
+#[test]
+fn a_relayed_key_exchange_does_not_take_the_place_of_a_node() {
+    let service = Service::new();
+    let (a, b, third) = (service.node(), service.node(), service.member().key.public_key().node_id());
+    a.knows(&b);
+    b.knows(&a);
+    a.send_until_received(&b, 1);
+    b.send_until_received(&a, 2);
+    let catcher = TcpListener::bind("127.0.0.1:0").unwrap();
+    b.network.add_peer(&third, &catcher.local_addr().unwrap().to_string());
+    b.network.send_consensus(&third, &message(66), []).unwrap();
+    let (mut caught, _) = catcher.accept().unwrap();
+    let mut head = [0; 84];
+    caught.read_exact(&mut head).unwrap();
+    let mut payload = vec![0; u32::from_le_bytes(head[..4].try_into().unwrap()) as usize - 80];
+    caught.read_exact(&mut payload).unwrap();
+    let mut relay = TcpStream::connect(a.address).unwrap();
+    relay.write_all(&frame(0, &b.id, &payload)).unwrap();
+    relay.set_read_timeout(Some(PATIENCE)).unwrap();
+    relay.read_exact(&mut head).unwrap();
+    a.send_until_received(&b, 3);
+    b.send_until_received(&a, 4);
+    drop(relay);
+}
+
 #[test]
 fn bad_frames_end_their_connection_and_no_other() {
     let service = Service::new();
