@@ -51,6 +51,8 @@ pub(crate) struct Record {
     pub(crate) answered: usize,
     /// Operations without.
     pub(crate) unanswered: usize,
+    /// Writes of which the service said that they are lost: they are in no history, so that a read of what they wrote fits none.
+    pub(crate) lost: usize,
 }
 
 impl Arena {
@@ -109,6 +111,12 @@ impl Arena {
                     Action::ReplaceUnanswered { from: believed, to: value },
                 ),
             };
+            if reply.as_ref().is_some_and(is_lost) {
+                record.lost += 1;
+                session = None;
+                thread::sleep(PAUSE_AFTER_FAILURE);
+                continue;
+            }
             let told = Told::of(reply.as_ref(), action);
             let answered = told.counts.then(|| self.now());
             record.histories.add(&register, Operation { client, asked, answered, action: told.action });
@@ -190,6 +198,11 @@ impl Told {
             _ => nothing,
         }
     }
+}
+
+/// Whether the answer says that nothing was written, or never will have been.
+fn is_lost(reply: &Reply) -> bool {
+    reply.status.as_u16() == 503 && reply.json()["error"]["code"] == "TransactionReplicationFailed"
 }
 
 /// Writes until the service says that it is committed.

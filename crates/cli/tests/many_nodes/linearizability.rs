@@ -79,15 +79,16 @@ impl Drop for Ending<'_> {
 fn judge(service: &mut Service, arena: &Arena, records: Vec<Record>, faults: usize) {
     let mut histories = Histories::default();
     let mut committed = Vec::new();
-    let (mut answered, mut unanswered) = (0, 0);
+    let (mut answered, mut unanswered, mut lost) = (0, 0, 0);
     for record in records {
         histories.extend(record.histories);
         committed.extend(record.committed);
         answered += record.answered;
         unanswered += record.unanswered;
+        lost += record.lost;
     }
     println!(
-        "{faults} faults, {} operations: {answered} answered, {unanswered} not; {} writes committed",
+        "{faults} faults, {} operations: {answered} answered, {unanswered} not, {lost} said to be lost; {} writes committed",
         arena.operations(),
         committed.len()
     );

@@ -93,9 +93,13 @@ fn a_relayed_key_exchange_does_not_take_the_place_of_a_node() {
     relay.write_all(&frame(0, &b.id, &payload)).unwrap();
     relay.set_read_timeout(Some(PATIENCE)).unwrap();
     relay.read_exact(&mut head).unwrap();
+    // It reads on: a connection that takes nothing would end by itself.
+    let mut reading = relay.try_clone().unwrap();
+    std::thread::spawn(move || std::io::copy(&mut reading, &mut std::io::sink()));
+    relay.set_read_timeout(None).unwrap();
     a.send_until_received(&b, 3);
     b.send_until_received(&a, 4);
-    drop(relay);
+    relay.shutdown(std::net::Shutdown::Both).unwrap();
 }
 
 #[test]
