@@ -93,6 +93,28 @@ pub(crate) fn secrets_sent(
     }
 }
 
+/// What is wrong with a write to the table of secrets at `seqno` in an entry of the primary, before it is applied: what the hooks
+/// would have to stop the node for.
+///
+/// # Errors
+/// Why the secrets for `node` cannot be used.
+pub fn check_secrets(
+    seqno: SeqNo,
+    writes: &MapWrites,
+    node: &NodeId,
+    encryption_key: &RsaKeyPair,
+    known: &RwLock<LedgerSecrets>,
+) -> Result<(), String> {
+    let Some(Some(value)) = writes.get(&UNIT) else { return Ok(()) };
+    match secrets_for_node(value, seqno, node, encryption_key) {
+        Ok(SecretsForNode::Rekeyed(secret)) => {
+            known.read().clone().add(secret).map_err(|error| error.to_string())
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// A rekey sends every node the new ledger secret: it applies from the next transaction on.
 pub(crate) fn install_secret(
     context: &mut HookContext<'_>,
@@ -111,4 +133,41 @@ pub(crate) fn install_secret(
 fn stop_on_secret(seqno: SeqNo, error: &dyn std::fmt::Display) -> ! {
     tracing::error!("The ledger secret written at {seqno} cannot be used: {error}. Exiting.");
     std::process::abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ccf_governance::tables::secrets::{EncryptedSecret, EncryptedSecrets};
+
+    #[test]
+    fn secrets_that_would_stop_the_node_are_told_before() {
+        let key = RsaKeyPair::generate(2048).unwrap();
+        let (node, other) = (NodeId::from_text("a"), NodeId::from_text("b"));
+        let secrets = RwLock::new(LedgerSecrets::default());
+        let check = |value: &[u8]| {
+            let mut writes = MapWrites::new(tables::ENCRYPTED_LEDGER_SECRETS.name().clone());
+            writes.put(UNIT[..].into(), value.into());
+            check_secrets(SeqNo(7), &writes, &node, &key, &secrets)
+        };
+        let row = |node: &NodeId, ciphertext: Vec<u8>| {
+            let secret = EncryptedSecret {
+                encrypted_secret: ciphertext.into(),
+                previous_secret_stored_version: None,
+                version: None,
+            };
+            serde_json::to_vec(&EncryptedSecrets::from([(node.clone(), vec![secret])])).unwrap()
+        };
+        let sealed = |secret: &[u8]| key.public_key().oaep_encrypt(&[], secret).unwrap();
+        assert_eq!(check(&row(&node, sealed(&[1; 32]))), Ok(()));
+        assert_eq!(check(&row(&other, vec![0; 256])), Ok(()), "it is not for this node");
+        for bad in [b"rubbish".to_vec(), row(&node, vec![0; 256]), row(&node, sealed(&[1; 31]))] {
+            check(&bad).unwrap_err();
+        }
+        let known = secrets_for_node(&row(&node, sealed(&[1; 32])), SeqNo(7), &node, &key).unwrap();
+        let SecretsForNode::Rekeyed(known) = known else { panic!("a rekey") };
+        secrets.write().add(known).unwrap();
+        assert_eq!(check(&row(&node, sealed(&[1; 32]))), Ok(()), "the same once more");
+        check(&row(&node, sealed(&[2; 32]))).unwrap_err();
+    }
 }

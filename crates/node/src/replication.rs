@@ -24,8 +24,8 @@ mod tail;
 pub use crate::historical::RecentEntries;
 pub use driving::Moment;
 pub use inbox::{Adoption, Inbox, PeerMessage};
-pub use log::LogParts;
 pub use log::reconfiguration_of;
+pub use log::{CheckSecrets, LogParts};
 pub use signing::{NodeSigner, SigningError};
 
 use ahead::Ahead;

@@ -142,6 +142,11 @@ impl Hooked {
         }
     }
 
+    /// Whether secrets in an entry of the primary are such that the hooks can take them.
+    pub(crate) fn check_secrets(&self, seqno: SeqNo, writes: &MapWrites) -> Result<(), String> {
+        log_hooks::check_secrets(seqno, writes, &self.facts.node_id, &self.encryption_key, &self.secrets)
+    }
+
     /// What the writes on the table of secrets hold for this node.
     fn own_secrets(&self, seqno: SeqNo, writes: &MapWrites) -> SecretsForNode {
         log_hooks::secrets_sent(seqno, writes, &self.facts.node_id, &self.encryption_key)

@@ -170,6 +170,12 @@ impl Machine {
                 store: store.clone(),
                 secrets: Arc::clone(&secrets),
                 retired,
+                check_secrets: {
+                    let known = Arc::clone(&secrets);
+                    Box::new(move |seqno, writes| {
+                        log_hooks::check_secrets(seqno, writes, &keys.id, &keys.encryption, &known)
+                    })
+                },
                 links: Arc::new(Mutex::new(SecretLinks::default())),
                 public_only: Arc::new(AtomicBool::new(parts.public_only)),
                 disk: disk.sink(),

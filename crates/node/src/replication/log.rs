@@ -14,8 +14,8 @@ use crate::{
 };
 use bytes::Bytes;
 use ccf_consensus::{EntryFacts, LocalEntry, Log, Reconfiguration, Rejected};
-use ccf_governance::recovery::SecretLinks;
-use ccf_kv::{Action, Store, WriteSet};
+use ccf_governance::{recovery::SecretLinks, tables::ENCRYPTED_LEDGER_SECRETS};
+use ccf_kv::{Action, MapWrites, Store, WriteSet};
 use ccf_ledger::{
     chunks::ChunkAccounting,
     entry::{Entry, Flags},
@@ -48,6 +48,8 @@ pub struct LogParts {
     pub secrets: Arc<RwLock<LedgerSecrets>>,
     /// Nodes whose `retired_committed` was committed; filled by a hook of the store.
     pub retired: Arc<Mutex<Vec<NodeId>>>,
+    /// Says what is wrong with ledger secrets in an entry of the primary, before the hooks of the store get them.
+    pub check_secrets: CheckSecrets,
     /// The links between ledger secrets seen in the log.
     pub links: Arc<Mutex<SecretLinks>>,
     /// While it holds only public domains are read: the service recovers.
@@ -66,6 +68,9 @@ pub struct LogParts {
     pub recent: Arc<RecentEntries>,
 }
 
+/// Judges what an entry writes to the table of secrets at a position.
+pub type CheckSecrets = Box<dyn Fn(SeqNo, &MapWrites) -> Result<(), String> + Send>;
+
 /// The log of this node.
 pub(super) struct NodeLog {
     pub(super) store: Store,
@@ -78,6 +83,7 @@ pub(super) struct NodeLog {
     unsigned: Vec<RecentLeaf>,
     unsigned_from: SeqNo,
     secrets: Arc<RwLock<LedgerSecrets>>,
+    check_secrets: CheckSecrets,
     links: Arc<Mutex<SecretLinks>>,
     retired: Arc<Mutex<Vec<NodeId>>>,
     public_only: Arc<AtomicBool>,
@@ -112,6 +118,7 @@ impl NodeLog {
             unsigned: Vec::new(),
             unsigned_from: last.seqno.next(),
             secrets: parts.secrets,
+            check_secrets: parts.check_secrets,
             links: parts.links,
             retired: parts.retired,
             public_only: parts.public_only,
@@ -404,6 +411,12 @@ impl Log for NodeLog {
             self.refusal = Some((expected, reason));
             Rejected
         })?;
+        if let Some(writes) = contents.write_set.map(ENCRYPTED_LEDGER_SECRETS.name())
+            && let Err(reason) = (self.check_secrets)(expected.seqno, writes)
+        {
+            self.refusal = Some((expected, Refused::Secrets(reason)));
+            return Err(Rejected);
+        }
         let written = self.store.apply(expected, contents.write_set).map_err(|reason| {
             tracing::error!("The entry of transaction {expected} cannot be applied: {reason}");
             Rejected

@@ -42,6 +42,9 @@ pub(super) enum Refused {
     /// A certificate in the tables is none.
     #[error("a certificate in the tables cannot be read")]
     Certificate,
+    /// Ledger secrets that this node cannot use.
+    #[error("the ledger secrets in it cannot be used: {0}")]
+    Secrets(String),
     /// The service's identity is not known.
     #[error("the service's certificate is not known")]
     NoService,
@@ -58,6 +61,7 @@ impl Refused {
             Refused::Signature(_) => "entry_signature",
             Refused::Root => "entry_root",
             Refused::UnknownSigner(_) => "entry_unknown_signer",
+            Refused::Secrets(_) => "entry_secrets",
             Refused::Tables(_) | Refused::Certificate | Refused::NoService => "entry_identities",
         }
     }

@@ -78,6 +78,8 @@ pub(crate) struct Assembly<'a> {
     pub(super) node: Arc<RunningNode>,
     pub(super) store: Store,
     pub(super) secrets: Arc<RwLock<LedgerSecrets>>,
+    /// Judges ledger secrets before they are applied.
+    hooked: Arc<Hooked>,
     pub(super) public_only: Arc<AtomicBool>,
     pub(super) node_key: Arc<EcKeyPair>,
     pub(super) signing_request: SigningRequest,
@@ -246,7 +248,8 @@ impl<'a> Assembly<'a> {
             private_recovery: Arc::clone(&private_recovery),
             retired: Arc::clone(&retired),
         };
-        service_hooks::install(&store, &Arc::new(hooked));
+        let hooked = Arc::new(hooked);
+        service_hooks::install(&store, &hooked);
 
         Ok(Assembly {
             config,
@@ -256,6 +259,7 @@ impl<'a> Assembly<'a> {
             node,
             store,
             secrets,
+            hooked,
             public_only: Arc::new(AtomicBool::new(false)),
             node_key,
             signing_request: identity.signing_request,
@@ -395,6 +399,10 @@ impl<'a> Assembly<'a> {
             log: LogParts {
                 store: self.store,
                 secrets: self.secrets,
+                check_secrets: {
+                    let hooked = self.hooked;
+                    Box::new(move |seqno, writes| hooked.check_secrets(seqno, writes))
+                },
                 links: self.links,
                 retired: self.retired,
                 public_only: self.public_only,
